@@ -1,0 +1,197 @@
+"""Makes what is served: the stamped resource and its head at intake, and a reader's rendering of it (wall 5).
+
+For a reader with less than the whole, references, contained resources, contact details and narrative may be
+cut, and tags and extensions added; nothing else ever changes.
+"""
+
+import hashlib
+from collections.abc import Collection
+from typing import Any, cast
+
+import msgspec
+
+from fhir_profiles import references
+from fhir_profiles.closure import CONTACT, REDUCED
+from fhir_profiles.currency import dated, is_current, title_of
+from fhir_profiles.heads import Head
+from fhir_profiles.labels import LABEL_RULES_VERSION, is_contact_element, labels_of
+from fhir_profiles.narrative import sanitised
+from fhir_profiles.parse import decode_checked, encode
+from fhir_profiles.references import Key
+from fhir_profiles.search_values import values_of
+from fhir_profiles.shapes import Resource, objects_in
+
+# Tags and extensions under this name are ours to add; a source's are dropped, so that nobody can forge one.
+OWN_NAMESPACE = "urn:held:"
+NHS_NUMBER_SYSTEM = "https://fhir.nhs.uk/Id/nhs-number"
+
+_CANONICAL = msgspec.json.Encoder(order="sorted")
+_FORMER_NAMES = frozenset({"old", "maiden", "temp", "anonymous", "nickname"})
+_NAME_PARTS = ("use", "text", "family", "given", "prefix", "suffix")
+# A reader may find the Patient by what the reduced Patient shows.
+_REDUCED_SEARCH = frozenset({"_id", "birthdate", "gender"})
+
+
+def stamp(resource: Resource, logical_id: str, version: int, last_updated: str) -> Resource:
+    """The resource as it is served: our id and version, narrative made harmless, all else as it came."""
+    content = _content(resource)
+    said = cast("Resource", content.get("meta", {}))
+    meta = {"versionId": str(version), "lastUpdated": last_updated, **said}
+    first = {"resourceType": content["resourceType"], "id": logical_id, "meta": meta}
+    return first | {name: child for name, child in content.items() if name not in first}
+
+
+def content_hash(resource: Resource) -> bytes:
+    """SHA-256 of what is served, but for id, version and date: equal for a resource and its stamped form."""
+    return hashlib.sha256(_CANONICAL.encode(_content(resource))).digest()
+
+
+def head_of(
+    resource: Resource,
+    *,
+    version: int,
+    last_updated: str,
+    source: tuple[str, int, int] | None = None,
+    organisation: str = "",
+) -> Head:
+    """The head of a stamped resource. Without a source it is the person's own."""
+    return Head(
+        resource_type=resource["resourceType"],
+        logical_id=resource["id"],
+        version=version,
+        last_updated=last_updated,
+        labels=labels_of(resource, self_recorded=source is None),
+        rules_version=LABEL_RULES_VERSION,
+        dated=dated(resource),
+        is_current=is_current(resource),
+        references=references.references_in(resource),
+        search=values_of(resource),
+        content_hash=content_hash(resource),
+        title=title_of(resource),
+        source=source,
+        organisation=organisation,
+    )
+
+
+def render_for_reader(body: bytes, cut_keys: Collection[Key]) -> bytes:
+    """The served bytes for a reader from whom `cut_keys` (closure.Visible.cut) are cut.
+
+    Without any, the same bytes.
+    The version and the date go too: a change to a hidden part would move them.
+    """
+    if not cut_keys:
+        return body
+    resource = decode_checked(body)
+    if CONTACT in cut_keys:
+        resource = without_contact(resource)
+    if REDUCED in cut_keys:
+        resource = reduce_patient(resource, show_contact=CONTACT not in cut_keys)
+    cut = references.cut(resource, lambda kind, name: (kind, name) not in cut_keys)
+    # The closure has already let go of every item that cannot stand without what is cut.
+    assert cut.is_valid
+    return encode(_without_version(references.without_narrative(cut.resource)))
+
+
+def head_for_reader(head: Head, cut_keys: Collection[Key]) -> Head:
+    """The head a reader's search may look at: it finds nothing by what is cut, nor by the date of change."""
+    if not cut_keys:
+        return head
+    hidden = {f"{resource_type}/{logical_id}" for resource_type, logical_id in cut_keys}
+    search = {name: tuple(v for v in values if v not in hidden) for name, values in head.search.items()}
+    if REDUCED in cut_keys:
+        search = {
+            name: tuple(v for v in values if name in _REDUCED_SEARCH or v.startswith(f"{NHS_NUMBER_SYSTEM}|"))
+            for name, values in search.items()
+        }
+    kept = tuple(r for r in head.references if (r.resource_type, r.logical_id) not in cut_keys)
+    search = {name: values for name, values in search.items() if values and name != "_lastUpdated"}
+    return msgspec.structs.replace(head, search=search, references=kept, last_updated="")
+
+
+def reduce_patient(patient: Resource, *, show_contact: bool) -> Resource:
+    """What every reader sees of the person: name, birth date, gender, NHS number, shared contact details."""
+    kept: Resource = {name: patient[name] for name in ("resourceType", "id", "meta") if name in patient}
+    identifiers = [
+        {"system": identifier["system"], "value": identifier["value"]}
+        for identifier in objects_in(patient.get("identifier"))
+        if identifier.get("system") == NHS_NUMBER_SYSTEM and "value" in identifier
+    ]
+    if identifiers:
+        kept["identifier"] = identifiers
+    names = _present_names(patient)
+    if names:
+        kept["name"] = names
+    shown = ["gender", "birthDate", *(("telecom", "address", "contact") if show_contact else ())]
+    return kept | {name: patient[name] for name in shown if name in patient}
+
+
+def without_contact(value: Any) -> Any:
+    """The value without any address, telephone number or the like, at whatever depth."""
+    if isinstance(value, list):
+        elements = [without_contact(element) for element in cast("list[Any]", value)]
+        return [element for element in elements if not _is_hollow(element)]
+    if not isinstance(value, dict):
+        return value
+    element = cast("Resource", value)
+    kept = {
+        name: without_contact(child) for name, child in element.items() if not is_contact_element(name, child)
+    }
+    return {name: child for name, child in kept.items() if not _is_hollow(child)}
+
+
+def with_tag(resource: Resource, code: str, display: str) -> Resource:
+    """The resource with one of our tags, such as "questioned by the person"."""
+    meta = cast("Resource", resource.get("meta", {}))
+    tag = {"system": f"{OWN_NAMESPACE}tag", "code": code, "display": display}
+    return {**resource, "meta": {**meta, "tag": [*objects_in(meta.get("tag")), tag]}}
+
+
+def with_extension(resource: Resource, name: str, value: Resource) -> Resource:
+    """The resource with one of our extensions; `value` is its value or child extensions."""
+    extension = {"url": f"{OWN_NAMESPACE}extension:{name}", **value}
+    return {**resource, "extension": [*objects_in(resource.get("extension")), extension]}
+
+
+def _content(resource: Resource) -> Resource:
+    """What a source said, without what we set ourselves, in the harmless form in which it is served."""
+    content = {name: child for name, child in sanitised(resource).items() if name not in {"id", "_id"}}
+    meta = {
+        name: child
+        for name, child in cast("Resource", content.pop("meta", {})).items()
+        if name.removeprefix("_") not in {"versionId", "lastUpdated"}
+    }
+    if "tag" in meta:
+        meta["tag"] = [tag for tag in objects_in(meta["tag"]) if not _is_ours(tag)]
+    meta = {name: child for name, child in meta.items() if child != []}
+    return content | ({"meta": meta} if meta else {})
+
+
+def _is_ours(tag: Resource) -> bool:
+    return str(tag.get("system", "")).startswith(OWN_NAMESPACE)
+
+
+def _without_version(resource: Resource) -> Resource:
+    hidden = {"versionId", "lastUpdated"}
+    meta = {name: c for name, c in cast("Resource", resource.get("meta", {})).items() if name not in hidden}
+    if meta:
+        return {**resource, "meta": meta}
+    return {name: child for name, child in resource.items() if name != "meta"}
+
+
+def _present_names(patient: Resource) -> list[Resource]:
+    """The names in use now: a former name can give away what nobody was told."""
+    names = objects_in(patient.get("name"))
+    present = [name for name in names if name.get("use") not in _FORMER_NAMES and not _has_ended(name)]
+    return [{part: name[part] for part in _NAME_PARTS if part in name} for name in present or names[:1]]
+
+
+def _has_ended(name: Resource) -> bool:
+    period = name.get("period")
+    return isinstance(period, dict) and "end" in period
+
+
+def _is_hollow(value: Any) -> bool:
+    """Whether nothing is left of an element: an extension with neither value nor extensions counts too."""
+    if isinstance(value, dict):
+        return not cast("Resource", value).keys() - {"id", "url"}
+    return isinstance(value, list) and not value

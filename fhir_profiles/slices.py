@@ -1,0 +1,166 @@
+"""What a citizen chose to share (DESIGN section 5), and whether one item falls under it.
+
+Everything is decided from the item's head, the slice and today's date. What a slice does not permit, nobody
+but the owner sees; supporting items (a practitioner, a medication) follow what refers to them (closure.py).
+"""
+
+import re
+from datetime import date
+
+import msgspec
+
+from fhir_profiles.heads import CATEGORIES, SENSITIVE_CLASSES, Head
+from fhir_profiles.labels_by_type import OWNER_ONLY_TYPES, SUPPORTING_TYPES
+from fhir_profiles.partial_dates import calendar_problem, first_day, last_day
+
+NAMED_ITEMS_MAX = 2_000
+CONDITIONS_MAX = 100
+
+_ITEM = re.compile(r"[A-Z][A-Za-z]{0,63}/[A-Za-z0-9\-.]{1,64}")
+_LOGICAL_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+# Safety first: these are shown whole or not at all, whatever dates were chosen.
+_NEVER_CUT_BY_DATES = frozenset({"allergies", "needs"})
+
+
+def _yes() -> bool:
+    return True
+
+
+def _none() -> tuple[str, ...]:
+    return ()
+
+
+class Slice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A slice as it travels (API, Grants). `from` and `to` are FHIR dates, both days included.
+
+    NOTE: values made by a factory are always written; only `from` and `to` are left out when there is none.
+    """
+
+    current: bool = msgspec.field(default_factory=_yes)
+    categories: tuple[str, ...] = msgspec.field(default_factory=_none)
+    conditions: tuple[str, ...] = msgspec.field(default_factory=_none)
+    from_: str | None = msgspec.field(default=None, name="from")
+    to: str | None = None
+    add: tuple[str, ...] = msgspec.field(default_factory=_none)
+    hide: tuple[str, ...] = msgspec.field(default_factory=_none)
+    sensitive: tuple[str, ...] = msgspec.field(default_factory=_none)
+
+
+def slice_problem(shared: Slice) -> str | None:
+    """What is wrong with a slice, in words for the person who sent it, or None."""
+    return (
+        _unknown_name(shared.categories, CATEGORIES, "category")
+        or _unknown_name(shared.sensitive, SENSITIVE_CLASSES, "sensitive class")
+        or _bad_items(shared)
+        or _bad_window(shared)
+    )
+
+
+def permits(shared: Slice, head: Head, today: date) -> bool:
+    """Whether the slice itself names this item. The Patient always belongs; supporting items never do.
+
+    What is hidden stays hidden. What was added one by one is shown even when it is sensitive: the citizen
+    chose that very item. Of the rest, an item with a sensitive class that is not ticked is left out.
+    """
+    if head.resource_type == "Patient":
+        return True
+    if head.resource_type in OWNER_ONLY_TYPES | SUPPORTING_TYPES or head.resource_type == "Provenance":
+        return False
+    name = f"{head.resource_type}/{head.logical_id}"
+    if name in shared.hide:
+        return False
+    if name in shared.add:
+        return True
+    if not is_unticked_free(shared, head):
+        return False
+    return _is_current(shared, head, today) or _is_in_category(shared, head) or _is_of_condition(shared, head)
+
+
+def is_unticked_free(shared: Slice, head: Head) -> bool:
+    """Whether every sensitive class of the item has been ticked."""
+    return all(sensitive_class in shared.sensitive for sensitive_class in head.labels.sensitive)
+
+
+def is_inside_window(shared: Slice, dated: str) -> bool:
+    """Whether the whole of a (partial) date lies within the slice's dates. What has no date lies outside."""
+    if shared.from_ is None and shared.to is None:
+        return True
+    first, last = first_day(dated), last_day(dated)
+    if first is None or last is None:
+        return False
+    earliest = first_day(shared.from_) if shared.from_ else date.min
+    latest = last_day(shared.to) if shared.to else date.max
+    if earliest is None or latest is None:
+        return False
+    return earliest <= first and last <= latest
+
+
+def year_before(today: date) -> date:
+    """The same day one year earlier; 28 February for 29 February."""
+    if (today.month, today.day) == (2, 29):
+        return date(today.year - 1, 2, 28)
+    return today.replace(year=today.year - 1)
+
+
+def _is_current(shared: Slice, head: Head, today: date) -> bool:
+    if not shared.current:
+        return False
+    if head.is_current or "needs" in head.labels.categories:
+        return True
+    first = first_day(head.dated)
+    return "results" in head.labels.categories and first is not None and first >= year_before(today)
+
+
+def _is_in_category(shared: Slice, head: Head) -> bool:
+    chosen = [category for category in head.labels.categories if category in shared.categories]
+    if not chosen:
+        return False
+    return not _NEVER_CUT_BY_DATES.isdisjoint(chosen) or is_inside_window(shared, head.dated)
+
+
+def _is_of_condition(shared: Slice, head: Head) -> bool:
+    """The condition itself, at any date, and what says that it belongs to it, within the dates."""
+    if not shared.conditions:
+        return False
+    if head.resource_type == "Condition" and head.logical_id in shared.conditions:
+        return True
+    is_linked = any(
+        reference.resource_type == "Condition" and reference.logical_id in shared.conditions
+        for reference in head.references
+    )
+    return is_linked and bool(head.labels.categories) and is_inside_window(shared, head.dated)
+
+
+def _unknown_name(names: tuple[str, ...], known: tuple[str, ...], what: str) -> str | None:
+    if any(name not in known for name in names):
+        return f"A {what} in the slice is not one we know: it must be one of {', '.join(known)}."
+    if len(set(names)) < len(names):
+        return f"A {what} is named twice in the slice."
+    return None
+
+
+def _bad_items(shared: Slice) -> str | None:
+    if any(not _LOGICAL_ID.fullmatch(logical_id) for logical_id in shared.conditions):
+        return "A condition in the slice must be the id of a Condition."
+    if any(not _ITEM.fullmatch(name) for name in (*shared.add, *shared.hide)):
+        return "Items added or hidden must be named by type and id, like Observation/1."
+    if any(name.startswith("Patient/") for name in shared.hide):
+        return "Name, birth date and NHS number cannot be hidden: the reader must know whose record it is."
+    if any(name.partition("/")[0] in OWNER_ONLY_TYPES for name in shared.add):
+        return "Grants, corrections and the log cannot be shared."
+    if set(shared.add) & set(shared.hide):
+        return "An item cannot be both added and hidden."
+    if len(shared.add) + len(shared.hide) > NAMED_ITEMS_MAX or len(shared.conditions) > CONDITIONS_MAX:
+        return f"At most {NAMED_ITEMS_MAX} items and {CONDITIONS_MAX} conditions can be named."
+    return None
+
+
+def _bad_window(shared: Slice) -> str | None:
+    for text in (shared.from_, shared.to):
+        if text is not None and calendar_problem(text):
+            return "The dates of the slice must be like 2026, 2026-11 or 2026-11-21."
+    if shared.from_ and shared.to:
+        first, last = first_day(shared.from_), last_day(shared.to)
+        if first and last and first > last:
+            return "The slice begins after it ends."
+    return None

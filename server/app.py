@@ -1,0 +1,228 @@
+"""Composes the application: every part is made here, once, and nothing imports this module."""
+
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import httpx
+from litestar import Litestar, Request, Router
+from litestar.di import NamedDependency, Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.params import FromPath
+from litestar.types import ControllerRouterHandler, Receive, Scope, Send
+
+from server import errors
+from server.audit.routes import ROUTES as AUDIT_ROUTES
+from server.audit.signer import LogSigner
+from server.development.people import DemoPeople
+from server.development.routes import development_router
+from server.fhir_api.reader import FhirReader
+from server.fhir_api.routes import FHIR_ROUTES
+from server.http.access import Access, access_guard, classify_automatic_options, require_access_classes, route_opt
+from server.http.front_door import FrontDoor
+from server.http.outcomes import framework_error, held_error, unexpected_error
+from server.http.strict_json import check_json_body
+from server.identity.access_tokens import AccessClaims
+from server.identity.principal import Principal
+from server.identity.providers import Provider, load_providers
+from server.identity.routes import identity_router
+from server.identity.service import Identity, IdentitySettings
+from server.identity.signing_keys import SigningKey, load_signing_key
+from server.identity.token_endpoint import TOKEN_EXCHANGE
+from server.intake.links import Links
+from server.intake.routes import ROUTES as INTAKE_ROUTES
+from server.intake.service import Intake
+from server.ops.routes import OPS_ROUTES
+from server.records.book import RecordShelf
+from server.records.service import Records, patient_id_of
+from server.settings import Settings, read_settings
+from server.sharing.authorise import authorise_owner
+from server.sharing.authority import grant_is_live
+from server.sharing.receipts import ReceiptSigner
+from server.sharing.redeem import Redeeming
+from server.sharing.routes import SHARING_ROUTES
+from server.sharing.service import Sharing
+from server.storage.engine import Storage
+from server.storage.keys import KeyFile, KeyProvider
+from server.version import VERSION
+
+OUTGOING_SECONDS_MAX = 5
+
+
+class Parts:
+    """Every service of the application, made from the settings and an open database."""
+
+    def __init__(self, settings: Settings, storage: Storage, keys: KeyProvider, http: httpx.AsyncClient) -> None:
+        self.settings = settings
+        self.storage = storage
+        self.http = http
+        self.token_key = load_signing_key(settings.token_key_file)
+        self.log_signer = LogSigner.open(settings.log_key_file, settings.base_url)
+        self.demo_people = DemoPeople(settings) if settings.is_development else None
+        self.records = Records(storage)
+        self.redeeming = Redeeming(storage, patient_id_of)
+        self.sharing = Sharing(storage, ReceiptSigner(settings.base_url, self.token_key), patient_id_of)
+        self.intake = Intake(storage, self.records, is_only_process=settings.uses_sqlite)
+        self.links = Links(storage, self.records)
+        self.fhir = FhirReader(settings.base_url, storage, self.records)
+        self.identity = Identity(
+            IdentitySettings(
+                base_url=settings.base_url,
+                is_development=settings.is_development,
+                nonce_key=keys.secret("dpop-nonce"),
+            ),
+            storage=storage,
+            keys=keys,
+            signing_keys=_signing_keys(self.token_key),
+            providers=self._providers(),
+            http=http,
+            records=RecordShelf(storage, self.records),
+            grant_handlers={TOKEN_EXCHANGE: self.redeeming.exchange},
+            is_grant_live=lambda claims: _is_grant_live(storage, claims),
+        )
+        if self.demo_people is not None:
+            self.demo_people.use_clock(self.identity.clock.last_known)
+
+    def _providers(self) -> Sequence[Provider]:
+        if self.demo_people is not None:
+            return self.demo_people.providers()
+        assert self.settings.providers_file is not None
+        return load_providers(self.settings.providers_file)
+
+
+def create_app(parts: Parts) -> FrontDoor:
+    """The application around these parts. UnclassifiedRoute when a route says nothing of who may call it."""
+    settings = parts.settings
+    app = Litestar(
+        route_handlers=_routes(parts),
+        guards=[access_guard],
+        before_request=check_json_body,
+        dependencies=_dependencies(parts),
+        exception_handlers={
+            errors.HeldError: held_error,
+            HTTPException: framework_error,
+            Exception: unexpected_error,
+        },
+        openapi_config=_documentation() if settings.is_development else None,
+        lifespan=[lambda app: _running(parts)],
+        request_max_body_size=None,
+        logging_config=None,
+        debug=False,
+    )
+    app.state.authenticate = parts.identity.authenticate_connection
+    classify_automatic_options(app)
+    require_access_classes(app)
+    return FrontDoor(app, parts.identity.fresh_nonce)
+
+
+async def open_parts(settings: Settings, http: httpx.AsyncClient | None = None) -> Parts:
+    """Opens the database and the keys that the settings name."""
+    keys = KeyFile.open(settings.key_file)
+    storage = await Storage.open(settings.database_url, keys, clock_offset=settings.clock_offset)
+    client = http or httpx.AsyncClient(timeout=OUTGOING_SECONDS_MAX, follow_redirects=False, trust_env=False)
+    return Parts(settings, storage, keys, client)
+
+
+class FromEnvironment:
+    """What the web server runs. It opens its parts when the server starts it, on the server's own loop."""
+
+    def __init__(self) -> None:
+        self._app: FrontDoor | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI."""
+        if self._app is None:
+            self._app = create_app(await open_parts(read_settings(os.environ)))
+        await self._app(scope, receive, send)
+
+
+def from_environment() -> FromEnvironment:
+    """The application as the environment describes it."""
+    return FromEnvironment()
+
+
+async def _is_grant_live(storage: Storage, claims: AccessClaims) -> bool:
+    if claims.record is None or claims.grant is None:
+        return True
+    is_live = grant_is_live(UUID(claims.grant), claims.grant_version or 0)
+    try:
+        return await storage.read(UUID(claims.record), is_live)
+    except errors.NotFound:
+        return False
+
+
+@asynccontextmanager
+async def _running(parts: Parts) -> AsyncGenerator[None]:
+    await parts.intake.start()
+    try:
+        yield
+    finally:
+        await parts.intake.stop()
+        await parts.http.aclose()
+        await parts.storage.close()
+
+
+def _routes(parts: Parts) -> list[ControllerRouterHandler]:
+    routes: list[ControllerRouterHandler] = [
+        *OPS_ROUTES,
+        identity_router(parts.identity),
+        *SHARING_ROUTES,
+        *AUDIT_ROUTES,
+        *INTAKE_ROUTES,
+        *FHIR_ROUTES,
+    ]
+    if parts.demo_people is not None:
+        routes.append(development_router(parts.demo_people))
+    return routes
+
+
+def _dependencies(parts: Parts) -> dict[str, Provide]:
+    values: dict[str, Any] = {
+        "settings": parts.settings,
+        "storage": parts.storage,
+        "identity": parts.identity,
+        "sharing": parts.sharing,
+        "intake": parts.intake,
+        "links": parts.links,
+        "records": parts.records,
+        "fhir": parts.fhir,
+        "log_signer": parts.log_signer,
+    }
+    provided = {name: _provide(value) for name, value in values.items()}
+    return provided | {
+        "principal": Provide(_principal, sync_to_thread=False),
+        "own_record_id": Provide(_own_record_id),
+    }
+
+
+def _provide(value: Any) -> Provide:
+    return Provide(lambda: value, sync_to_thread=False)
+
+
+def _principal(request: Request[Any, Any, Any]) -> Principal:
+    """Set by the access guard, which has already judged the route's access class."""
+    return request.scope["state"]["principal"]
+
+
+async def _own_record_id(
+    record_id: FromPath[UUID], principal: NamedDependency[Principal], storage: NamedDependency[Storage]
+) -> UUID:
+    """The record in the path, when it is the caller's own; for features below sharing."""
+    return (await authorise_owner(storage, principal, record_id)).record_id
+
+
+def _documentation() -> OpenAPIConfig:
+    return OpenAPIConfig(
+        title="Held",
+        version=VERSION,
+        openapi_router=Router("/docs", route_handlers=[], opt=route_opt(Access.PUBLIC)),
+        render_plugins=[SwaggerRenderPlugin()],
+    )
+
+
+def _signing_keys(newest: SigningKey) -> Sequence[SigningKey]:
+    return (newest,)

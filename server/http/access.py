@@ -1,0 +1,105 @@
+"""Who may call each route. A route without an access class stops the start (THREATS rule 3)."""
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any
+
+from litestar import Litestar
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+
+from server.errors import Forbidden, NotFound, NotSignedIn, UnknownParameter
+from server.identity.principal import Principal
+
+
+class Access(Enum):
+    """The access classes. `OWNER` and `READER` also have their record or grant judged by `authorise`."""
+
+    PUBLIC = "public"
+    SIGNED_IN = "signed-in"
+    CITIZEN = "citizen"
+    OWNER = "owner"
+    READER = "reader"
+    PROFESSIONAL = "professional"
+    INTEGRATOR = "integrator"
+
+
+ANY_QUERY = ("*",)
+"""For routes that judge their own parameters, each unknown one refused there (FHIR search, OAuth)."""
+
+
+def route_opt(access: Access, *, query: Iterable[str] = ()) -> dict[str, Any]:
+    """The `opt` of a handler: its access class and the query parameters it takes."""
+    return {"access": access, "query": frozenset(query)}
+
+
+class UnclassifiedRoute(RuntimeError):
+    """A route has no access class."""
+
+
+def require_access_classes(app: Litestar) -> None:
+    """Raises UnclassifiedRoute when any route, automatic ones included, says nothing of who may call it."""
+    for route in app.routes:
+        for handler in route_handlers(route):
+            if not isinstance(handler.opt.get("access"), Access):
+                message = f"{route.path} ({handler.handler_name}) has no access class"
+                raise UnclassifiedRoute(message)
+
+
+def route_handlers(route: Any) -> list[BaseRouteHandler]:
+    """The handlers behind one route, each once."""
+    handlers = getattr(route, "route_handlers", None) or [route.route_handler]
+    return list({id(handler): handler for handler in handlers}.values())
+
+
+async def access_guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+    """Refuses unknown parameters and anyone outside the route's access class."""
+    access: Access = handler.opt["access"]
+    principal = None
+    if access is not Access.PUBLIC:
+        principal = await connection.app.state.authenticate(connection)
+        connection.scope["state"]["principal"] = principal
+        _judge(access, principal)
+    refuse_unknown_parameters(connection, handler.opt["query"])
+
+
+def refuse_unknown_parameters(
+    connection: ASGIConnection[Any, Any, Any, Any], known: frozenset[str]
+) -> None:
+    """UnknownParameter for the first query parameter the route does not list, or lists but got twice."""
+    if "*" in known:
+        return
+    seen: set[str] = set()
+    for name, _ in connection.query_params.multi_items():
+        if name not in known or name in seen:
+            raise UnknownParameter(f"We do not take the parameter '{name[:64]}' here.")
+        seen.add(name)
+
+
+def _judge(access: Access, principal: Principal) -> None:
+    match access:
+        case Access.SIGNED_IN | Access.PUBLIC:
+            return
+        case Access.CITIZEN:
+            if principal.kind != "citizen":
+                raise Forbidden
+        case Access.OWNER:
+            if principal.kind != "citizen" or principal.record_id is None:
+                raise NotFound
+        case Access.READER:
+            if principal.record_id is None:
+                raise NotSignedIn("This token is not for a record.")
+        case Access.PROFESSIONAL:
+            if principal.kind != "professional":
+                raise Forbidden
+        case Access.INTEGRATOR:
+            if principal.kind != "integrator":
+                raise Forbidden
+
+
+def classify_automatic_options(app: Litestar) -> None:
+    """The OPTIONS routes that the framework adds by itself only list methods: anyone may call them."""
+    for route in app.routes:
+        for handler in route_handlers(route):
+            if getattr(handler, "http_methods", None) == {"OPTIONS"} and "access" not in handler.opt:
+                handler.opt.update(route_opt(Access.PUBLIC))

@@ -1,0 +1,166 @@
+"""Turns every refusal into its status and shape: problem+json, OperationOutcome or an OAuth error.
+
+Nothing else in the tree knows statuses. RFC 9457, FHIR R4 OperationOutcome, RFC 6749 section 5.2, RFC 9449.
+"""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, ValidationException
+
+from server import errors
+
+_LOG: structlog.stdlib.BoundLogger = structlog.get_logger("held.http")
+
+STATUS: dict[type[errors.HeldError], int] = {
+    errors.BadRequest: 400,
+    errors.TooLarge: 413,
+    errors.UnsupportedMedia: 415,
+    errors.NotAcceptable: 406,
+    errors.NotSignedIn: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.AccessEnded: 401,
+    errors.Conflict: 409,
+    errors.LimitReached: 429,
+    errors.RuleBroken: 422,
+    errors.Busy: 503,
+    errors.OAuthError: 400,
+}
+ISSUE_CODE = {
+    400: "invalid",
+    401: "login",
+    403: "forbidden",
+    404: "not-found",
+    405: "not-supported",
+    406: "not-supported",
+    409: "conflict",
+    413: "too-long",
+    415: "not-supported",
+    422: "business-rule",
+    429: "throttled",
+    500: "exception",
+    503: "transient",
+}
+_FRAMEWORK_CODE = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-media-type"}
+
+
+def held_error(request: Request[Any, Any, Any], error: errors.HeldError) -> Response[bytes]:
+    """The answer to a refusal of ours."""
+    status = status_of(error)
+    if isinstance(error, errors.OAuthError):
+        return _oauth(error)
+    response = _shaped(request, status, error.code, error.detail, error.pointer)
+    if isinstance(error, errors.LimitReached | errors.Busy):
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    if status == HTTPStatus.UNAUTHORIZED:
+        response.headers["WWW-Authenticate"] = _challenge(error)
+    return response
+
+
+def framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+    """The answer to a refusal by the web framework: no such route, wrong method, a body of the wrong shape."""
+    status = error.status_code
+    detail = _validation_detail(error) if isinstance(error, ValidationException) else _plain(status)
+    response = _shaped(request, status, _FRAMEWORK_CODE.get(status, "bad-request"), detail, None)
+    if status == HTTPStatus.METHOD_NOT_ALLOWED and error.headers:
+        response.headers.update({k: v for k, v in error.headers.items() if k.lower() == "allow"})
+    return response
+
+
+def unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The answer to a fault of ours. Its kind is logged; its text is not, for it may quote someone's record."""
+    _LOG.error("unexpected_error", kind=type(error).__qualname__, route=route_template(request), exc_info=False,
+               where=_where(error))
+    return _shaped(request, 500, "error", "Something went wrong on our side.", None)
+
+
+def status_of(error: errors.HeldError) -> int:
+    """The HTTP status of a refusal."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def route_template(request: Request[Any, Any, Any]) -> str:
+    """The route's pattern, never the path itself."""
+    return str(request.scope.get("path_template", ""))
+
+
+def _shaped(
+    request: Request[Any, Any, Any], status: int, code: str, detail: str, pointer: str | None
+) -> Response[bytes]:
+    if request.url.path.startswith("/fhir"):
+        return _operation_outcome(status, code, detail, pointer)
+    if request.url.path.startswith("/oauth/"):
+        return _json(status, {"error": "invalid_request", "error_description": detail}, "application/json")
+    problem = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    if pointer:
+        problem["pointer"] = pointer
+    return _json(status, problem, "application/problem+json")
+
+
+def _operation_outcome(status: int, code: str, detail: str, pointer: str | None) -> Response[bytes]:
+    issue: dict[str, Any] = {
+        "severity": "error",
+        "code": ISSUE_CODE.get(status, "processing"),
+        "details": {"coding": [{"code": code}], "text": detail},
+    }
+    if pointer:
+        issue["expression"] = [pointer]
+    outcome = {"resourceType": "OperationOutcome", "issue": [issue]}
+    return _json(status, outcome, "application/fhir+json")
+
+
+def _oauth(error: errors.OAuthError) -> Response[bytes]:
+    content: dict[str, Any] = {"error": error.error}
+    if error.detail:
+        content["error_description"] = error.detail
+    status = 401 if error.error == "invalid_client" else 400
+    return _json(status, content | error.extra, "application/json")
+
+
+def _challenge(error: errors.HeldError) -> str:
+    kind = getattr(error, "error", "invalid_token")
+    extra = ', max_age="300"' if kind == "insufficient_user_authentication" else ""
+    return f'DPoP error="{kind}"{extra}, algs="ES256 EdDSA"'
+
+
+def _json(status: int, content: dict[str, Any], media_type: str) -> Response[bytes]:
+    return Response(msgspec.json.encode(content), status_code=status, media_type=media_type)
+
+
+def _plain(status: int) -> str:
+    match status:
+        case 404:
+            return "There is nothing here that you can see."
+        case 405:
+            return "This address does not take that method."
+        case 413:
+            return "What you sent is larger than we take."
+        case _:
+            return "We could not read what you sent."
+
+
+def _validation_detail(error: ValidationException) -> str:
+    extra = error.extra
+    if isinstance(extra, list) and extra and isinstance(extra[0], dict):
+        first: dict[str, Any] = extra[0]
+        return f"{first.get('key', 'the body')}: {first.get('message', 'is not as expected')}"[:300]
+    return "The body is not as expected."
+
+
+def _where(error: Exception) -> str:
+    traceback = error.__traceback__
+    while traceback and traceback.tb_next:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return ""
+    return f"{traceback.tb_frame.f_globals.get('__name__')}:{traceback.tb_lineno}"

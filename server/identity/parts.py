@@ -1,0 +1,70 @@
+"""What every part of signing in stands on, made once by the application."""
+
+from datetime import datetime
+
+from server.errors import OAuthError
+from server.identity.access_tokens import AccessTokens
+from server.identity.clients import Clients
+from server.identity.clock import DatabaseClock
+from server.identity.dpop import JTI_KEPT_SECONDS, Expected, Proof, ProofChecker, ProofRefused
+from server.identity.nonces import Nonces
+from server.identity.people import People, RecordBook
+from server.storage.engine import Storage
+from server.storage.sealing import Sealer
+
+
+class Parts:
+    """The shared parts; see identity/service.py for how they are put together."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        storage: Storage,
+        sealer: Sealer,
+        access_tokens: AccessTokens,
+        nonces: Nonces,
+        records: RecordBook,
+        nonce_clients: frozenset[str] = frozenset(),
+    ) -> None:
+        self.base_url = base_url
+        self.storage = storage
+        self.access_tokens = access_tokens
+        self.nonces = nonces
+        self.records = records
+        self.nonce_clients = nonce_clients
+        self.clock = DatabaseClock(storage)
+        self.proofs = ProofChecker(nonces)
+        self.clients = Clients(storage, base_url)
+        self.people = People(storage)
+        self._sealer = sealer
+
+    @property
+    def token_url(self) -> str:
+        return f"{self.base_url}/oauth/token"
+
+    async def spend(self, purpose: str, *parts: str, seconds: int) -> bool:
+        """True the first time this identifier is used within `seconds`."""
+        return await self.storage.spend_identifier(self._sealer.mac(purpose, *parts), seconds)
+
+    async def spend_proof(self, proof: Proof) -> None:
+        """Raises ProofRefused when the proof was used before."""
+        if not await self.spend("dpop", proof.jkt, proof.jti, seconds=JTI_KEPT_SECONDS):
+            raise ProofRefused("The proof was used before.")
+
+    async def sender(self, proof: str | None, path: str, client_id: str | None, now: datetime) -> str:
+        """The thumbprint of the key that sent a form to `path`. Raises OAuthError without a good proof."""
+        if proof is None:
+            raise OAuthError("invalid_dpop_proof", "Send one DPoP proof.")
+        expected = Expected(
+            method="POST",
+            url=self.base_url + path,
+            now=now,
+            is_nonce_required=client_id in self.nonce_clients,
+        )
+        try:
+            checked = self.proofs.check(proof, expected)
+            await self.spend_proof(checked)
+        except ProofRefused as refused:
+            raise OAuthError(refused.error, str(refused)) from refused
+        return checked.jkt

@@ -1,0 +1,46 @@
+"""Decides which items of a record an authority may see, from heads alone, giving way to other requests."""
+
+import asyncio
+from datetime import date
+from typing import cast
+
+from fhir_profiles import closure, served
+from fhir_profiles.heads import Head
+from server.records.view import ItemName, VisibleItem
+from server.sharing.authority import Authority
+from server.storage import feed
+from server.storage.engine import Snapshot
+
+HEADS_PER_SLICE = 500
+NOTHING_CUT: frozenset[ItemName] = frozenset()
+
+
+async def decide(snapshot: Snapshot, authority: Authority, today: date) -> dict[ItemName, VisibleItem]:
+    """The items of the snapshot inside the authority's View, each with the references to cut from it."""
+    heads = await _all_heads(snapshot)
+    if authority.slice is None:
+        return {name: VisibleItem(head, head.version, NOTHING_CUT) for name, head in heads.items()}
+    steps = closure.closing(heads, authority.slice, today)
+    visible = None
+    while visible is None:
+        try:
+            next(steps)
+        except StopIteration as finished:
+            visible = cast("closure.Visible", finished.value)
+        await asyncio.sleep(0)
+    return {name: _as_seen(heads[name], visible.cut.get(name, NOTHING_CUT)) for name in visible.kept}
+
+
+def _as_seen(head: Head, cut: frozenset[ItemName]) -> VisibleItem:
+    return VisibleItem(served.head_for_reader(head, cut), head.version, cut)
+
+
+async def _all_heads(snapshot: Snapshot) -> dict[ItemName, Head]:
+    heads: dict[ItemName, Head] = {}
+    after_seq = 0
+    while page := await snapshot.run(lambda session, after=after_seq: feed.heads(session, after, HEADS_PER_SLICE)):
+        for row in page:
+            heads[(row.head.resource_type, row.head.logical_id)] = row.head
+        after_seq = page[-1].seq
+        await asyncio.sleep(0)
+    return heads

@@ -1,0 +1,217 @@
+"""Opening a record, and the one way its content reaches anybody: read, log, answer (DESIGN walls 3 and 4)."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+
+from fhir_profiles import served
+from fhir_profiles.heads import Head
+from fhir_profiles.labels import LABEL_RULES_VERSION
+from fhir_profiles.parse import encode
+from server.audit import service as audit
+from server.audit.entry import LogEntry
+from server.errors import NotFound
+from server.http.times import to_wire
+from server.identity.principal import Person
+from server.records.deciding import decide
+from server.records.profile import RecordProfile, patient_resource
+from server.records.rendering import render, whole
+from server.records.view import Choice, Older, Rendered, View, VisibleItem
+from server.records.view_cache import ViewCache
+from server.sharing import sentences
+from server.sharing.authority import Authority
+from server.storage import directory, feed
+from server.storage.engine import RecordExists, Snapshot, Storage
+from server.storage.sealing import Sealer
+from server.storage.session import DirectorySession, ReadSession, RecordUnknown, WriteSession
+from server.storage.tables import RecordRow
+
+BODIES_PER_SLICE = 100
+PROFILE_PURPOSE = "profile"
+
+
+class Disclosed(NamedTuple):
+    """What one interaction gave away, already in the log. `older` is newest first."""
+
+    choice: Choice
+    items: tuple[Rendered, ...]
+    included: tuple[Rendered, ...]
+    older: tuple[Rendered, ...]
+    sealer: Sealer
+
+
+class Records:
+    """The records, and the door to them."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._cache = ViewCache()
+
+    async def disclose(self, authority: Authority, choose: Callable[[View], Choice]) -> Disclosed:
+        """What `choose` picked from the authority's View, after the log has taken it.
+
+        `choose` may raise NotFound, and then nothing was disclosed. AccessEnded when the grant ended before
+        the log could take the entry: then nothing is answered either.
+        """
+        async with self._storage.snapshot(authority.record_id) as snapshot:
+            view = await self._open_view(snapshot, authority)
+            choice = choose(view)
+            chosen = (*choice.items, *choice.included)
+            bodies = await _bodies(snapshot, chosen)
+            older = await snapshot.run(lambda session: _older(session, choice.older))
+            sealer = await snapshot.run(_sealer_of)
+        rendered = tuple(
+            render(item, body, sealer) for item, body in zip(chosen, bodies, strict=True)
+        )
+        await self._log(authority, choice, older)
+        count = len(choice.items)
+        return Disclosed(choice, rendered[:count], rendered[count:], older, sealer)
+
+    async def _open_view(self, snapshot: Snapshot, authority: Authority) -> View:
+        seq, now = await snapshot.run(lambda session: (_seq(session), session.now))
+        key = (
+            authority.record_id,
+            seq,
+            authority.grant_id,
+            authority.grant_version,
+            LABEL_RULES_VERSION,
+            now.date(),
+        )
+        items = self._cache.get(key)
+        if items is None:
+            items = await decide(snapshot, authority, now.date())
+            self._cache.put(key, items)
+        return View(authority=authority, seq=seq, items=items)
+
+    async def _log(self, authority: Authority, choice: Choice, older: Sequence[Rendered]) -> None:
+        names = [(*item.name, str(item.version)) for item in (*choice.items, *choice.included)]
+        names += [(*item.name, str(item.version)) for item in older]
+        entry = LogEntry(
+            kind=choice.kind,
+            who=authority.who,
+            sentence=sentences.looked_line(authority.who, choice.kind, names, is_owner=authority.relation == "owner"),
+            grant_id=authority.grant_id,
+            grant_version=authority.grant_version,
+            purpose=authority.purpose,
+            items=tuple(names),
+            query=choice.query,
+        )
+        await audit.append(self._storage, authority.record_id, entry, authority.still_live)
+
+    async def open_record_for(self, person: Person) -> UUID:
+        """The record of this verified person, made at their first sign-in.
+
+        The directory is claimed first: two first sign-ins at once agree on one record, and a start cut short
+        between the two steps is finished by the next sign-in.
+        """
+        record_id = await self._storage.register(lambda session: _claim(session, person))
+        try:
+            await self.profile(record_id)
+        except RecordUnknown:
+            await self._make_record(record_id, person)
+        return record_id
+
+    async def profile(self, record_id: UUID) -> RecordProfile:
+        """Whose record it is."""
+        return await self._storage.read(record_id, _profile)
+
+    async def _make_record(self, record_id: UUID, person: Person) -> None:
+        profile = RecordProfile(
+            patient_id=str(uuid4()),
+            name=person.name,
+            family_name=person.family_name,
+            given_name=person.given_name,
+            nhs_number=person.nhs_number,
+            birth_date=person.birth_date,
+        )
+        with suppress(RecordExists):
+            await self._storage.create_record(record_id, lambda session: _begin(session, profile))
+
+
+def _claim(session: DirectorySession, person: Person) -> UUID:
+    """The record that is this person's, or the id of one to be made.
+
+    A verified person who comes back under a new sign-in keeps the record of their NHS number.
+    """
+    assert person.nhs_number is not None
+    record_id = directory.record_of_subject(session, person.subject)
+    if record_id is not None:
+        return record_id
+    record_id = directory.claim_nhs_number(session, person.nhs_number, uuid4())
+    return directory.claim_subject(session, person.subject, record_id)
+
+
+async def _bodies(snapshot: Snapshot, items: Sequence[VisibleItem]) -> list[bytes]:
+    bodies: list[bytes] = []
+    for start in range(0, len(items), BODIES_PER_SLICE):
+        some = items[start : start + BODIES_PER_SLICE]
+        bodies += await snapshot.run(lambda session, some=some: _read_bodies(session, some))
+    return bodies
+
+
+def _read_bodies(session: ReadSession, items: Sequence[VisibleItem]) -> list[bytes]:
+    keys = [session.sealer.item_key(*item.name) for item in items]
+    found = feed.bodies(session, keys)
+    # The heads are of this same snapshot, so that each body is there and of that version.
+    assert all(found[key].version == item.version for key, item in zip(keys, items, strict=True))
+    return [found[key].body for key in keys]
+
+
+def _older(session: ReadSession, wanted: Older | None) -> tuple[Rendered, ...]:
+    if wanted is None:
+        return ()
+    key = session.sealer.item_key(*wanted.name)
+    heads = feed.versions(session, key)[:-1]
+    if wanted.version_id is not None:
+        heads = [head for head in heads if head.version == wanted.version_id]
+        if not heads:
+            raise NotFound
+    return tuple(_past(session, key, head) for head in reversed(heads))
+
+
+def _past(session: ReadSession, key: bytes, head: Head) -> Rendered:
+    body = feed.version_body(session, key, head.version)
+    if body is None:
+        raise NotFound
+    return whole((head.resource_type, head.logical_id), head.version, body, head.last_updated)
+
+
+def _sealer_of(session: ReadSession) -> Sealer:
+    return session.sealer
+
+
+def _seq(session: ReadSession) -> int:
+    state = session.hot.record_state()
+    if state is None:
+        raise RecordUnknown
+    return state[0]
+
+
+def _begin(session: WriteSession, profile: RecordProfile) -> None:
+    sealed = session.sealer.seal_struct(PROFILE_PURPOSE, session.record_id.bytes, 0, profile)
+    session.execute(sa.update(RecordRow).where(RecordRow.record_id == session.record_id).values(sealed=sealed))
+    feed.put(session, [_patient_item(profile)])
+
+
+def _patient_item(profile: RecordProfile) -> feed.FeedItem:
+    def render_patient(version: int, now: datetime) -> tuple[Head, bytes]:
+        last_updated = to_wire(now)
+        resource = served.stamp(patient_resource(profile), profile.patient_id, version, last_updated)
+        return served.head_of(resource, version=version, last_updated=last_updated), encode(resource)
+
+    return feed.FeedItem(resource_type="Patient", logical_id=profile.patient_id, render=render_patient)
+
+
+def patient_id_of(session: ReadSession) -> str:
+    """The id of the record's one Patient."""
+    return _profile(session).patient_id
+
+
+def _profile(session: ReadSession) -> RecordProfile:
+    statement = sa.select(RecordRow.sealed).where(RecordRow.record_id == session.record_id)
+    sealed = session.execute(statement).scalar_one()
+    return session.sealer.open_struct(PROFILE_PURPOSE, session.record_id.bytes, 0, sealed, RecordProfile)

@@ -1,0 +1,130 @@
+"""Extracts are staged parsed and sealed, then published by one statement whose rows share a batch."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import sqlalchemy as sa
+from sqlmodel import col
+
+from fhir_profiles.heads import Head
+from server.storage.feed_rows import KEPT_AS, LIVE, replace_on_conflict, seal_version
+from server.storage.session import WriteSession
+from server.storage.tables import ItemRow, ItemVersionRow, StagedItemRow
+
+_PUBLISHED_COLUMNS = ("record_id", "item_key", "version", "seq", "state", "batch", "head", "body")
+_KEPT_COLUMNS = ("record_id", "item_key", "version", "state", "head", "body")
+
+
+class StagedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An item of an extract: what becomes version `base_version + 1` (1 when the base is 0, a new item)."""
+
+    position: int
+    resource_type: str
+    logical_id: str
+    base_version: int
+    head: Head
+    body: bytes
+
+
+class Published(msgspec.Struct, frozen=True):
+    """The extract is in the feed: `count` rows from `first_seq` on, in order of position."""
+
+    first_seq: int
+    count: int
+
+
+class Stale(msgspec.Struct, frozen=True):
+    """Nothing was published: the items at these positions moved on. Stage them again on their new base."""
+
+    positions: tuple[int, ...]
+
+
+def stage(session: WriteSession, extract_id: UUID, items: Sequence[StagedItem]) -> None:
+    """Keeps items ready to be published. An item staged at the same position before is replaced."""
+    rows = [_staged_row(session, extract_id, item) for item in items]
+    if not rows:
+        return
+    positions = [{"at_position": item.position} for item in items]
+    at_position = col(StagedItemRow.position) == sa.bindparam("at_position")
+    session.execute(sa.delete(StagedItemRow).where(*_of(session, extract_id), at_position), positions)
+    session.execute(sa.insert(StagedItemRow), rows)
+
+
+def publish_staged(session: WriteSession, extract_id: UUID) -> Published | Stale:
+    """Puts all that is staged for the extract into the feed at once, or nothing when an item moved on."""
+    state = session.lock_record()
+    stale = _stale_positions(session, extract_id)
+    if stale:
+        return Stale(stale)
+    _keep_replaced_versions(session, extract_id)
+    first_seq = state.seq + 1
+    session.execute(replace_on_conflict(_numbered(session, extract_id, first_seq), _PUBLISHED_COLUMNS))
+    count = discard_staged(session, extract_id)
+    session.hot.move_seq(state.seq + count)
+    return Published(first_seq, count)
+
+
+def discard_staged(session: WriteSession, extract_id: UUID) -> int:
+    """Forgets what is staged for the extract. Answers how many items that was."""
+    return session.execute(sa.delete(StagedItemRow).where(*_of(session, extract_id))).rowcount
+
+
+def _staged_row(session: WriteSession, extract_id: UUID, item: StagedItem) -> dict[str, Any]:
+    item_key = session.sealer.item_key(item.resource_type, item.logical_id)
+    version = item.base_version + 1
+    sealed = seal_version(session.sealer, item_key, version, (item.head, item.body), kept_as=KEPT_AS[LIVE])
+    return sealed | {
+        "record_id": session.record_id,
+        "extract_id": extract_id,
+        "position": item.position,
+        "item_key": item_key,
+        "base_version": item.base_version,
+    }
+
+
+def _of(session: WriteSession, extract_id: UUID) -> tuple[sa.ColumnElement[bool], ...]:
+    return (
+        col(StagedItemRow.record_id) == session.record_id,
+        col(StagedItemRow.extract_id) == extract_id,
+    )
+
+
+def _standing_item() -> sa.ColumnElement[bool]:
+    return sa.and_(
+        col(ItemRow.record_id) == col(StagedItemRow.record_id),
+        col(ItemRow.item_key) == col(StagedItemRow.item_key),
+    )
+
+
+def _stale_positions(session: WriteSession, extract_id: UUID) -> tuple[int, ...]:
+    statement = (
+        sa.select(col(StagedItemRow.position))
+        .join(ItemRow, _standing_item(), isouter=True)
+        .where(*_of(session, extract_id))
+        .where(sa.func.coalesce(col(ItemRow.version), 0) != col(StagedItemRow.base_version))
+        .order_by(col(StagedItemRow.position))
+    )
+    return tuple(session.execute(statement).scalars())
+
+
+def _keep_replaced_versions(session: WriteSession, extract_id: UUID) -> None:
+    columns = [col(getattr(ItemRow, name)) for name in _KEPT_COLUMNS]
+    replaced = sa.select(*columns).join(StagedItemRow, _standing_item()).where(*_of(session, extract_id))
+    session.execute(sa.insert(ItemVersionRow).from_select(_KEPT_COLUMNS, replaced))
+
+
+def _numbered(session: WriteSession, extract_id: UUID, first_seq: int) -> sa.Select[*tuple[Any, ...]]:
+    """What is staged, as rows of the feed numbered from `first_seq` in order of position."""
+    place = sa.func.row_number().over(order_by=col(StagedItemRow.position))
+    return sa.select(
+        col(StagedItemRow.record_id),
+        col(StagedItemRow.item_key),
+        col(StagedItemRow.base_version) + 1,
+        sa.cast(first_seq - 1 + place, sa.BigInteger),
+        sa.literal(LIVE),
+        sa.literal(first_seq, sa.BigInteger),
+        col(StagedItemRow.head),
+        col(StagedItemRow.body),
+    ).where(*_of(session, extract_id))

@@ -1,0 +1,36 @@
+"""Extract in, granted, redeemed, read, logged, ended: the one line through every wall."""
+
+from pathlib import Path
+
+from tests.held_app import served_held
+from tests.world import AMINA, EVERYONE, PATEL, World, extract_for, record_id_of
+
+
+async def test_one_thin_line_through_every_wall(tmp_path: Path) -> None:
+    async with served_held(tmp_path, EVERYONE) as held:
+        world = World(held)
+        await world.register_integrators()
+        owner = await world.sign_in(AMINA)
+        record_id = await record_id_of(owner)
+        await world.link(owner)
+        report = await world.push(extract_for(AMINA, "AMINA"))
+        assert report["state"] == "done", report
+        assert report["counts"]["quarantined"] == 0
+
+        doctor = await world.sign_in(PATEL)
+        shared = await world.share(owner, {"current": True, "categories": ["medicines"]}, doctor)
+        conditions = await shared.client.expect(200, "GET", "/fhir/Condition")
+        texts = [entry["resource"]["code"]["text"] for entry in conditions["entry"]]
+        assert texts == ["AMINA-asthma"]
+        mine = await owner.expect(200, "GET", "/fhir/Condition")
+        assert len(mine["entry"]) == 2
+
+        log = await owner.expect(200, "GET", f"/records/{record_id}/log?limit=200")
+        reads = [entry for entry in log["entries"] if entry["kind"] == "search" and entry["who"]["name"] != "Amina Yusuf"]
+        assert [entry["items"][0][0] for entry in reads] == ["Condition"]
+
+        receipt = await owner.expect(200, "POST", f"/records/{record_id}/grants/{shared.grant_id}/end", json={})
+        assert [item["type"] for item in receipt["receipt"]["seen"]] == ["Condition"]
+        refused = await shared.client.call("GET", "/fhir/Condition")
+        assert refused.status_code == 401
+        assert b"AMINA" not in refused.content

@@ -1,0 +1,61 @@
+"""The bodies of the grant calls."""
+
+import msgspec
+import pytest
+
+from server.sharing.grant import Recipient
+from server.sharing.wire import NewGrant, recipient_of, slice_view
+
+
+@pytest.mark.parametrize(
+    ("body", "recipient"),
+    [
+        ('{"open":true}', Recipient(kind="open")),
+        ('{"professional":{"subject":"cis2:1"}}', Recipient(kind="professional", subject="cis2:1")),
+        (
+            '{"role_code":"R0260","organisation":"B86001"}',
+            Recipient(kind="role", role_code="R0260", organisation="B86001"),
+        ),
+        ('{"guest":{"name":"Jo"}}', Recipient(kind="guest", name="Jo")),
+        ("{}", None),
+        ('{"open":false}', None),
+        ('{"open":true,"role_code":"R0260","organisation":"B86001"}', None),
+        ('{"role_code":"R0260"}', None),
+        ('{"organisation":"B86001"}', None),
+        ('{"role_code":"","organisation":""}', None),
+        ('{"open":true,"guest":{"name":"Jo"}}', None),
+    ],
+)
+def test_a_grant_names_its_recipient_in_exactly_one_way(body: str, recipient: Recipient | None) -> None:
+    data = msgspec.json.decode(f'{{"to":{body}}}', type=NewGrant)
+    assert recipient_of(data.to) == recipient
+
+
+def test_a_grant_asks_for_the_least_unless_told_more() -> None:
+    data = msgspec.json.decode('{"to":{"open":true}}', type=NewGrant)
+    assert (data.seconds, data.offer_seconds, data.purpose) == (86_400, 600, "TREAT")
+    assert msgspec.to_builtins(slice_view(data.slice)) == {
+        "current": True,
+        "categories": (),
+        "conditions": (),
+        "add": (),
+        "hide": (),
+        "sensitive": (),
+    }
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "{}",
+        '{"to":{"open":true},"forever":true}',
+        '{"to":{"everyone":true}}',
+        '{"to":{"open":true},"slice":{"all":true}}',
+        '{"to":{"open":true},"seconds":"86400"}',
+        '{"to":{"open":true},"seconds":1.5}',
+        '{"to":{"open":true},"slice":null}',
+    ],
+)
+def test_what_is_not_understood_is_refused(body: str) -> None:
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(body, type=NewGrant)
