@@ -44,12 +44,12 @@ _DATED: dict[str, tuple[str, ...]] = {
 _TITLED: tuple[str, ...] = (
     "code",
     "medicationCodeableConcept",
+    "medicationReference",
     "vaccineCode",
     "title",
     "description",
     "type",
     "name",
-    "category",
     "class",
 )
 
@@ -79,7 +79,7 @@ def dated(resource: Resource) -> str:
 def title_of(resource: Resource) -> str:
     """A short plain name in the source's own words, or the type when it has none.
 
-    Words of a reference's display are never used: the reference may be cut where the title is shown.
+    Of references only the medication's display is used: an item whose medication is cut is not shown at all.
     """
     for name in _TITLED:
         words = " ".join(_words_of(resource.get(name)).split())

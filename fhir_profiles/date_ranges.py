@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 LOWEST, HIGHEST = "", "~"
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
+_LAST_MONTH = datetime(9999, 12, 1, tzinfo=UTC)
 _LAST = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
 _PARTS = re.compile(
@@ -68,7 +69,7 @@ def _end(start: datetime, found: re.Match[str]) -> datetime:
     if found["day"]:
         return _moved(start, timedelta(days=1))
     if found["month"]:
-        return _moved(start, timedelta(days=31)).replace(day=1)
+        return _moved(start.replace(day=28), timedelta(days=4)).replace(day=1) if start < _LAST_MONTH else _LAST
     return start.replace(year=start.year + 1) if start.year < 9999 else _LAST
 
 

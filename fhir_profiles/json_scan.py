@@ -33,7 +33,7 @@ _ESCAPE = (
     rb'(?:\\["\\/nrt]|\\u(?!00[01]|[dD][89a-fA-F])[0-9a-fA-F]{4}|' + _SURROGATES + rb"|\\u00(?:09|0[aAdD]))"
 )
 _STRING = rb'"' + _PLAIN + rb"{0,65536}+(?:" + _ESCAPE + _PLAIN + rb'{0,4096}+){0,200}+"'
-# Up to 18 characters before any exponent can hold no more than 18 digits; longer ones are counted in small steps.
+# Up to 18 characters before any exponent hold no more than 18 digits; longer ones are counted in small steps.
 _NUMBER = (
     rb"-?(?=(?:0\.)?[0-9.]{1,18}(?![0-9.]))(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+"
     rb"(?:[eE][+-]?(?:30|[0-2]?[0-9]))?+(?![0-9.eE+-])"
@@ -67,7 +67,7 @@ _FIRST, _NEXT, _AFTER = 0, 1, 2
 _NEED_AFTER = (_FIRST, _AFTER, _NEXT, _FIRST, _NEXT, _AFTER, _AFTER, _NEXT, _FIRST)
 
 Span = tuple[int, bytes | int, int, int]
-"""A container that has closed: how many it stood in, its name or index there, its first byte, the byte after."""
+"""A container that has closed: how many it stood in, its name or index, its first byte, the byte after."""
 Frame = tuple[set[bytes] | None, int, bytes | int, int]
 """A container left for an inner one: its keys (None: an array), its count; the inner one's name and start."""
 

@@ -81,4 +81,6 @@ def is_needed_element(path: str, name: str) -> bool:
 
 def _own_path(path: str) -> str:
     _, found, inner = path.rpartition(".contained(")
-    return inner.replace(")", "", 1) if found else path
+    own = inner.replace(")", "", 1) if found else path
+    # A provision of a Consent holds further provisions of the same shape.
+    return own.replace(".provision.provision", ".provision") if own.startswith("Consent.") else own

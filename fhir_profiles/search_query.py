@@ -134,7 +134,7 @@ class _Reader:
         }
 
     def read(self, name: str, value: str) -> None:
-        if not value:
+        if not _alternatives(value):
             raise _refused("value", "empty-value", name, "has no value")
         if name == "_include":
             self._read_include(value)
@@ -157,27 +157,30 @@ class _Reader:
         elif name == "_lastUpdated" and not colon:
             self.criteria.append(_date_criterion(name, "last-updated", value))
         elif param := self._entry.search.get(name):
-            self.criteria.append(self._typed(name, param, modifier if colon else "", value))
+            self.criteria.append(self._typed(name, param, modifier if colon else None, value))
         else:
             raise _refused("not-supported", "unknown-parameter", full_name, "is not offered here")
 
-    def _typed(self, name: str, param: SearchParam, modifier: str, value: str) -> Criterion:
+    def _typed(self, name: str, param: SearchParam, modifier: str | None, value: str) -> Criterion:
+        if modifier is not None and modifier not in _modifiers(param):
+            raise _refused(
+                "not-supported",
+                "unknown-modifier",
+                f"{name}:{modifier}",
+                "has a modifier that is not offered",
+            )
         if modifier == "missing":
             if value not in {"true", "false"}:
                 raise _refused("value", "missing-modifier", name, "takes true or false with :missing")
             return Criterion(name=name, kind=param.kind, missing=value == "true")
-        if param.kind == "token" and modifier in {"", "not"}:
+        if param.kind == "token":
             return _token_criterion(name, value, is_negated=modifier == "not")
-        if param.kind == "string" and modifier in {"", "contains"}:
-            texts = tuple(folded for each in _alternatives(value) if (folded := fold(unescape(each))))
-            return Criterion(name=name, kind="string", texts=texts, is_substring=modifier == "contains")
-        if param.kind == "date" and not modifier:
+        if param.kind == "date":
             return _date_criterion(name, "date", value)
-        if param.kind == "reference" and (not modifier or modifier in known_types()):
-            return self._reference_criterion(name, param, modifier, value)
-        raise _refused(
-            "not-supported", "unknown-modifier", f"{name}:{modifier}", "has a modifier that is not offered"
-        )
+        if param.kind == "reference":
+            return self._reference_criterion(name, param, modifier or "", value)
+        texts = tuple(folded for each in _alternatives(value) if (folded := fold(unescape(each))))
+        return Criterion(name=name, kind="string", texts=texts, is_substring=modifier == "contains")
 
     def _reference_criterion(self, name: str, param: SearchParam, only_type: str, value: str) -> Criterion:
         values: set[str] = set()
@@ -191,7 +194,7 @@ class _Reader:
             if found and (not found["type"] or found["type"] in known_types()):
                 values.add(f"{resource_type}/{found['id']}") if resource_type else ids.add(found["id"])
             elif _ABSOLUTE.match(literal):
-                values.add(literal)
+                values.add(literal.partition("/_history/")[0])
             else:
                 raise _refused("value", "reference-value", name, "needs Type/id, an id or a URL")
         return Criterion(name=name, kind="reference", values=frozenset(values), ids=frozenset(ids))
@@ -250,6 +253,14 @@ def sort_names(entry: TypeEntry) -> tuple[str, ...]:
     """What a search on this type can be sorted by."""
     dates = sorted(name for name, param in entry.search.items() if param.kind == "date")
     return (*dates, "_lastUpdated", "_id")
+
+
+def _modifiers(param: SearchParam) -> frozenset[str]:
+    """What may follow the colon of a parameter's name; for a reference also the type it names."""
+    own = {"token": {"not"}, "string": {"contains"}, "date": set[str](), "reference": known_types()}[
+        param.kind
+    ]
+    return frozenset({"missing", *own})
 
 
 def unescape(value: str) -> str:

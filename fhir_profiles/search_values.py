@@ -25,7 +25,7 @@ Object = dict[str, Any]
 Extract = Callable[[Any], Iterator[str]]
 
 _LITERAL = re.compile(
-    r"(?:https?://\S+/)?(?P<name>[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]+)?\Z"
+    r"(?P<whole>(?:https?://\S+/)?(?P<name>[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}))(?:/_history/[A-Za-z0-9\-.]+)?\Z"
 )
 _NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
 
@@ -95,9 +95,8 @@ def _references(reference: Object, only: str) -> Iterator[str]:
     found = _LITERAL.match(literal)
     if found is None:
         return
-    relative = found["name"]
-    if not only or relative.partition("/")[0] == only:
-        yield relative if literal.startswith(relative) else literal
+    if not only or found["name"].partition("/")[0] == only:
+        yield found["whole"]
 
 
 def _codings(coding: Object) -> Iterator[str]:

@@ -48,7 +48,7 @@ _FETCHING_ATTRIBUTES = frozenset(
 )
 _LINK = re.compile(r"(?:https?://|mailto:|tel:|urn:|#|(?![a-z][a-z0-9+.\-]*:|//))", re.IGNORECASE)
 _IMAGE = re.compile(r"(?:#|data:image/(?:png|jpeg|gif)[;,])", re.IGNORECASE)
-_STYLE_FETCH = re.compile(r"url\s*\(|@import|expression\s*\(|behavior\s*:|\\", re.IGNORECASE)
+_STYLE_FETCH = re.compile(r"url\(|@import|expression\(|behavior:|\\", re.IGNORECASE)
 # A narrative that cannot be read as XML is searched for these: a browser reads on where a parser stops.
 _ACTIVE_TEXT = re.compile(
     rf"<\s*/?\s*(?:[a-z]+:)?(?:{'|'.join(sorted(_ACTIVE_ELEMENTS))}|img|!doctype|!entity|\?)"
@@ -110,7 +110,8 @@ class _Reader:
             self._warn("narrative-unknown-element", "The narrative holds an element FHIR does not list.")
         self._is_root = False
         for attribute, value in attributes.items():
-            self._attribute(name, attribute, value.strip())
+            # Browsers drop blanks and line ends within an address.
+            self._attribute(name, attribute, "".join(value.split()))
 
     def _attribute(self, element: str, attribute: str, value: str) -> None:
         namespace, _, name = attribute.lower().rpartition(" ")

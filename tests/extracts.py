@@ -62,7 +62,10 @@ def bundle(resources: Sequence[Resource], kind: str = "collection") -> Resource:
     """A Bundle of these resources."""
     entries: list[Resource] = [{"resource": resource} for resource in resources]
     if kind == "transaction":
-        entries = [entry | {"request": {"method": "POST", "url": entry["resource"]["resourceType"]}} for entry in entries]
+        entries = [
+            entry | {"request": {"method": "POST", "url": entry["resource"]["resourceType"]}}
+            for entry in entries
+        ]
     return {"resourceType": "Bundle", "type": kind, "entry": entries}
 
 

@@ -25,8 +25,8 @@ PAGE_SEALED_BYTES_MAX = 1024 * 1024
 CHECKPOINT_SECONDS_MIN = 60
 # A phone warns when a checkpoint is a day old, so that an idle log is signed anew well before.
 CHECKPOINT_RENEWED_AFTER = timedelta(hours=12)
-# Opening an entry takes some ten microseconds; the loop is let go after this many.
-OPENED_PER_TURN = 100
+# Opening this much takes about two milliseconds, after which others get the loop.
+OPENED_BYTES_PER_TURN = 64 * 1024
 
 
 class OpenedEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,22 +122,21 @@ def _add_after(head: LogHead, session: WriteSession, entry: LogEntry) -> int:
 async def entries(storage: Storage, record_id: UUID, after: int, limit: int) -> LogPage:
     """The owner's entries after number `after`, at most `limit` of them and about 1 MB."""
 
-    def query(session: ReadSession) -> tuple[Sealer, bytes, list[store.StoredEntry]]:
+    def query(session: ReadSession) -> tuple[Sealer, bytes, list[store.StoredEntry], bool]:
         head = session.hot.log_head()
         if head is None:
             raise RecordUnknown
-        rows = store.read_entries(session, after - 1, min(limit, PAGE_ENTRIES_MAX) + 2)
-        return session.sealer, first_root(head.log_id), rows
+        last = _page_end(after, store.read_sizes(session, after, min(limit, PAGE_ENTRIES_MAX)))
+        before = store.read_entry(session, after)
+        root = before.root if before else first_root(head.log_id)
+        return session.sealer, root, store.read_entries(session, after, last - after), last < head.size
 
-    sealer, root, rows = await storage.read(record_id, query)
-    if rows and rows[0].n == after:
-        root = rows.pop(0).root
-    page = _within_bytes(rows[: min(limit, PAGE_ENTRIES_MAX)])
+    sealer, root, page, more = await storage.read(record_id, query)
     opened: list[OpenedEntry] = []
     async for row, entry in _opened(sealer, page):
         opened.append(_proved(row, entry, previous_root=root))
         root = row.root
-    return LogPage(entries=tuple(opened), key=sealer.subkey(LOG_PURPOSE), more=len(page) < len(rows))
+    return LogPage(entries=tuple(opened), key=sealer.subkey(LOG_PURPOSE), more=bool(opened) and more)
 
 
 def _proved(row: store.StoredEntry, entry: LogEntry, previous_root: bytes) -> OpenedEntry:
@@ -146,22 +145,26 @@ def _proved(row: store.StoredEntry, entry: LogEntry, previous_root: bytes) -> Op
     )
 
 
-def _within_bytes(rows: Sequence[store.StoredEntry]) -> Sequence[store.StoredEntry]:
-    """As many rows as stay within the page's bytes, and one at the least."""
-    total = 0
-    for index, row in enumerate(rows):
-        total += len(row.sealed)
-        if total > PAGE_SEALED_BYTES_MAX and index:
-            return rows[:index]
-    return rows
+def _page_end(after: int, sizes: Sequence[tuple[int, int]]) -> int:
+    """The number of the last entry that stays within the page's bytes, or of the first if none does."""
+    total, last = 0, after
+    for n, sealed_bytes in sizes:
+        total += sealed_bytes
+        if last > after and total > PAGE_SEALED_BYTES_MAX:
+            break
+        last = n
+    return last
 
 
 async def _opened(
     sealer: Sealer, rows: Sequence[store.StoredEntry]
 ) -> AsyncIterator[tuple[store.StoredEntry, LogEntry]]:
     """Each entry opened, letting the loop go now and then."""
-    for index, row in enumerate(rows):
-        if index % OPENED_PER_TURN == OPENED_PER_TURN - 1:
+    since_turn = 0
+    for row in rows:
+        since_turn += len(row.sealed)
+        if since_turn > OPENED_BYTES_PER_TURN:
+            since_turn = 0
             await asyncio.sleep(0)
         yield row, open_entry(sealer, row.n, row.sealed)
 

@@ -52,6 +52,26 @@ def read_head(session: ReadSession) -> StoredHead | None:
     return StoredHead(*row) if row else None
 
 
+def read_sizes(session: ReadSession, after: int, limit: int) -> list[tuple[int, int]]:
+    """The number and the sealed bytes of the entries numbered after `after`, in order."""
+    statement = (
+        sa.select(col(LogEntryRow.n), sa.func.length(col(LogEntryRow.sealed)))
+        .where(col(LogEntryRow.record_id) == session.record_id, col(LogEntryRow.n) > after)
+        .order_by(col(LogEntryRow.n))
+        .limit(limit)
+    )
+    return [(n, size) for n, size in session.execute(statement)]
+
+
+def read_entry(session: ReadSession, n: int) -> StoredEntry | None:
+    """One entry by its number."""
+    statement = sa.select(*_ENTRY_COLUMNS).where(
+        col(LogEntryRow.record_id) == session.record_id, col(LogEntryRow.n) == n
+    )
+    row = session.execute(statement).first()
+    return StoredEntry(*row) if row else None
+
+
 def read_entries(session: ReadSession, after: int, limit: int) -> list[StoredEntry]:
     """The entries numbered after `after`, in order."""
     statement = (

@@ -43,6 +43,8 @@ class ProofKey:
         self._key = ec.generate_private_key(ec.SECP256R1())
         public = ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
         self.jwk: dict[str, Any] = {name: public[name] for name in ("kty", "crv", "x", "y")}
+        # How far this client's clock runs ahead of the machine's.
+        self.seconds_ahead = 0
 
     def proof(
         self, method: str, url: str, *, token: str | None = None, nonce: str | None = None, **claims: Any
@@ -52,7 +54,7 @@ class ProofKey:
             "jti": str(uuid4()),
             "htm": method,
             "htu": urlsplit(url)._replace(query="", fragment="").geturl(),
-            "iat": int(time.time()),
+            "iat": int(time.time()) + self.seconds_ahead,
         }
         if token is not None:
             content["ath"] = _base64url(hashlib.sha256(token.encode()).digest())

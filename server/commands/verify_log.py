@@ -9,15 +9,21 @@ from pathlib import Path
 from uuid import UUID
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from server.audit import service
 from server.audit.signer import LogKeyUnusable, LogSigner, log_id_of
 from server.audit.verification import Verdict, verify_record
 from server.audit.wire import checkpoint_answer
-from server.settings import SettingsRefused, read_settings
+from server.commands.problems import settings_or_none
+from server.errors import Busy
+from server.settings import Settings
+from server.storage.backend import StorageUnsafe
 from server.storage.directory_audit import record_ids
 from server.storage.engine import Storage
 from server.storage.keys import KeyFile, KeyUnusable
+from server.storage.migrating import refuse_outdated
+from server.storage.sqlite import database_path
 from sync.signed_note import Checkpoint, NoteRefused
 
 CHECKPOINT_FILE_BYTES_MAX = 64 * 1024 * 1024
@@ -42,30 +48,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """0 when every log is as it was written, 1 when one is not, 2 when it could not be looked at."""
-    try:
-        settings = read_settings(os.environ)
-        signer = LogSigner.open(settings.log_key_file, settings.base_url)
-        keys = KeyFile.open(settings.key_file)
-        checkpoints = read_checkpoint_files(arguments.checkpoint, signer)
-    except (SettingsRefused, LogKeyUnusable, KeyUnusable, NoteRefused) as refused:
-        print(refused, file=sys.stderr)
+    """0 when every log is as it was written, 1 when one is not, 2 when they could not be looked at."""
+    settings = settings_or_none(os.environ)
+    if settings is None:
         return UNUSABLE
+    try:
+        return asyncio.run(_carry_out(settings, arguments))
+    except (LogKeyUnusable, KeyUnusable, NoteRefused, StorageUnsafe, Busy, OSError) as refused:
+        print(f"The logs were not checked: {refused}", file=sys.stderr)
+    except SQLAlchemyError as unreachable:
+        print(f"The database cannot be reached ({type(unreachable).__name__}).", file=sys.stderr)
+    return UNUSABLE
 
-    async def work() -> int:
-        storage = await Storage.open(settings.database_url, keys)
-        try:
-            return await verify_logs(
-                storage,
-                signer,
-                only=arguments.record,
-                checkpoints=checkpoints,
-                save_to=arguments.save_checkpoint,
-            )
-        finally:
-            await storage.close()
 
-    return asyncio.run(work())
+async def _carry_out(settings: Settings, arguments: argparse.Namespace) -> int:
+    signer = LogSigner.open(settings.log_key_file, settings.base_url)
+    keys = KeyFile.open(settings.key_file)
+    checkpoints = read_checkpoint_files(arguments.checkpoint, signer)
+    # SQLite would make the file that is not there, and an empty database has no log that is wrong.
+    if settings.uses_sqlite and not database_path(settings.database_url).is_file():
+        raise StorageUnsafe("There is no database yet. Run `held migrate`.")
+    await refuse_outdated(settings.database_url)
+    storage = await Storage.open(settings.database_url, keys)
+    try:
+        return await verify_logs(
+            storage, signer, only=arguments.record, checkpoints=checkpoints, save_to=arguments.save_checkpoint
+        )
+    finally:
+        await storage.close()
 
 
 async def verify_logs(

@@ -63,6 +63,8 @@ class FhirReader:
     async def everything(self, principal: Principal, patient_id: str, pairs: Pairs) -> Response[bytes]:
         """A page of the whole record, for its owner."""
         authority = await self.authority(principal)
+        if authority.relation != "owner":
+            raise NotFound
         path = f"Patient/{patient_id}/$everything"
         asked, place = await self._page_asked_for(authority, path, pairs)
         count, types = _everything_parameters(asked)

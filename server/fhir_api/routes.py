@@ -3,11 +3,14 @@
 https://hl7.org/fhir/R4/http.html
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from litestar import HttpMethod, Request, Response, get, post, route
 from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
+from litestar.types import Method, OperationIDCreator
 
 from fhir_profiles.capability import capability_statement
 from fhir_profiles.catalogue import CATALOGUE
@@ -31,6 +34,15 @@ FORMAT = route_opt(Access.READER, query=("_format",))
 SEARCHING = route_opt(Access.READER, query=ANY_QUERY)
 
 
+def named(name: str) -> OperationIDCreator:
+    """Operation ids for a route of two methods: `read` and `readHead`."""
+
+    def create(_handler: HTTPRouteHandler, method: Method, _path: Sequence[object]) -> str:
+        return name if method == HttpMethod.GET else name + method.capitalize()
+
+    return create
+
+
 @get("/fhir/metadata", opt=route_opt(Access.PUBLIC, query=("_format",)), operation_id="capabilities")
 async def metadata(request: AnyRequest, fhir: NamedDependency[FhirReader]) -> Response[bytes]:
     """What this server offers (CapabilityStatement)."""
@@ -38,7 +50,7 @@ async def metadata(request: AnyRequest, fhir: NamedDependency[FhirReader]) -> Re
     return fhir_response(encode(capability_statement(fhir.base_url, VERSION, published=RELEASED)))
 
 
-@route("/fhir/{resource_type:str}/{logical_id:str}", http_method=READING, opt=FORMAT, operation_id="read")
+@route("/fhir/{resource_type:str}/{logical_id:str}", http_method=READING, opt=FORMAT, operation_id=named("read"))
 async def read(
     request: AnyRequest,
     resource_type: ResourceType,
@@ -56,7 +68,7 @@ async def read(
     return item_response(item)
 
 
-@route("/fhir/{resource_type:str}", http_method=READING, opt=SEARCHING, operation_id="search")
+@route("/fhir/{resource_type:str}", http_method=READING, opt=SEARCHING, operation_id=named("search"))
 async def search_by_get(
     request: AnyRequest,
     resource_type: ResourceType,
@@ -89,7 +101,7 @@ async def search_by_post(
     return await fhir.search(principal, resource_type, form_pairs(await request.body()))
 
 
-@route("/fhir/{resource_type:str}/{logical_id:str}/_history", http_method=READING, opt=FORMAT, operation_id="history")
+@route("/fhir/{resource_type:str}/{logical_id:str}/_history", http_method=READING, opt=FORMAT, operation_id=named("history"))
 async def history(
     request: AnyRequest,
     resource_type: ResourceType,
@@ -108,7 +120,7 @@ async def history(
     "/fhir/{resource_type:str}/{logical_id:str}/_history/{version_id:int}",
     http_method=READING,
     opt=FORMAT,
-    operation_id="vread",
+    operation_id=named("vread"),
 )
 async def read_version(
     *,
@@ -136,24 +148,29 @@ async def source(
     storage: NamedDependency[Storage],
 ) -> Response[bytes]:
     """The bytes an item came as, unchanged. For the owner."""
-    if principal.kind != "citizen" or principal.record_id is None:
+    authority = await fhir.authority(principal)
+    if authority.relation != "owner":
         raise NotFound
     disclosed = await fhir.disclose(principal, lambda view: interactions.read(view, resource_type, logical_id))
     head = disclosed.choice.items[0].head
     if head.source is None:
         raise NotFound
-    return fhir_response(await source_bytes(storage, principal.record_id, head))
+    return fhir_response(await source_bytes(storage, authority.record_id, head))
 
 
-@get("/fhir/Patient/{logical_id:str}/$everything", opt=SEARCHING, operation_id="everything")
+# NOTE The type is a parameter: a path that spells `Patient` out would hide every other route from that type.
+@get("/fhir/{resource_type:str}/{logical_id:str}/$everything", opt=SEARCHING, operation_id="everything")
 async def everything(
     request: AnyRequest,
+    resource_type: ResourceType,
     logical_id: LogicalId,
     principal: NamedDependency[Principal],
     fhir: NamedDependency[FhirReader],
 ) -> Response[bytes]:
     """The whole record, page by page. For the owner."""
     require_json(request)
+    if resource_type != "Patient":
+        raise NotFound
     return await fhir.everything(principal, logical_id, query_pairs(request))
 
 

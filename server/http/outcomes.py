@@ -63,6 +63,8 @@ def held_error(request: Request[Any, Any, Any], error: errors.HeldError) -> Resp
 
 def framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
     """The answer to a refusal by the web framework: no such route, wrong method, a body of the wrong shape."""
+    if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return unexpected_error(request, error)
     status = error.status_code
     detail = _validation_detail(error) if isinstance(error, ValidationException) else _plain(status)
     response = _shaped(request, status, _FRAMEWORK_CODE.get(status, "bad-request"), detail, None)

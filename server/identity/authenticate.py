@@ -14,7 +14,6 @@ from server.identity.dpop import Expected, ProofRefused
 from server.identity.parts import Parts
 from server.identity.principal import Principal
 from server.identity.tokens import TokenRefused
-from server.storage.directory_identity import is_family_live
 
 STEP_UP_SECONDS = 300
 
@@ -55,10 +54,7 @@ def verified(parts: Parts, token: str, now: datetime) -> AccessClaims:
 
 async def is_sign_in_live(parts: Parts, claims: AccessClaims) -> bool:
     """Whether the sign-in a token came from still stands. An integrator's token has none."""
-    if claims.sid is None:
-        return True
-    session_id = UUID(claims.sid)
-    return await parts.storage.look_up(lambda session: is_family_live(session, session_id))
+    return claims.sid is None or await parts.is_session_live(UUID(claims.sid))
 
 
 def principal_of(claims: AccessClaims) -> Principal:

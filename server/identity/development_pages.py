@@ -32,6 +32,7 @@ def development_app(providers: Sequence[DevelopmentProvider]) -> ASGIApp:
         dependencies={"providers": Provide(lambda: by_kind, sync_to_thread=False)},
         exception_handlers={TokenRefused: _refused, KeyError: _refused},
         openapi_config=None,
+        logging_config=None,
     )
 
     async def without_mount(scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -183,11 +184,7 @@ class RelyingParty:
         if keys and now - fetched_at < keep_seconds:
             return keys
         document = msgspec.json.decode(await self._outgoing.get(provider.jwks_uri), type=_Keys)
-        keys = {
-            jwk.kid: verifying_key(jwk, provider.id_token_algorithm)
-            for jwk in document.keys
-            if jwk.kid is not None and jwk.use in (None, "sig")
-        }
+        keys = _usable(document.keys, provider.id_token_algorithm)
         self._keys[provider.provider_id] = (now, keys)
         return keys
 
@@ -201,6 +198,16 @@ def challenge_of(verifier: str) -> str:
     """The S256 challenge of a PKCE verifier."""
     digest = hashlib.sha256(verifier.encode("ascii")).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii")
+
+
+def _usable(jwks: Sequence[Jwk], algorithm: str) -> dict[str, VerifyingKey]:
+    """The keys that could have signed an ID token. A provider may show others beside them."""
+    usable: dict[str, VerifyingKey] = {}
+    for jwk in jwks:
+        if jwk.kid is not None and jwk.use in (None, "sig"):
+            with suppress(TokenRefused):
+                usable[jwk.kid] = verifying_key(jwk, algorithm)
+    return usable
 
 
 def _judge(claims: IdTokenClaims, provider: Provider, start: SignInStart, now: datetime) -> None:

@@ -1,16 +1,23 @@
 """What every part of signing in stands on, made once by the application."""
 
+import time
 from datetime import datetime
+from uuid import UUID
 
 from server.errors import OAuthError
 from server.identity.access_tokens import AccessTokens
+from server.identity.bounded_cache import BoundedCache
 from server.identity.clients import Clients
 from server.identity.clock import DatabaseClock
 from server.identity.dpop import JTI_KEPT_SECONDS, Expected, Proof, ProofChecker, ProofRefused
 from server.identity.nonces import Nonces
 from server.identity.people import People, RecordBook
+from server.storage.directory_identity import is_family_live, revoke_family
 from server.storage.engine import Storage
 from server.storage.sealing import Sealer
+
+SESSION_SEEN_SECONDS = 1.0
+SESSIONS_SEEN_MAX = 50_000
 
 
 class Parts:
@@ -38,10 +45,30 @@ class Parts:
         self.clients = Clients(storage, base_url)
         self.people = People(storage)
         self._sealer = sealer
+        self._live_sessions: BoundedCache[UUID, float] = BoundedCache(SESSIONS_SEEN_MAX)
 
     @property
     def token_url(self) -> str:
         return f"{self.base_url}/oauth/token"
+
+    async def is_session_live(self, session_id: UUID) -> bool:
+        """Whether a sign-in still stands; another process's ending of it may take a second to be seen here.
+
+        Access grants are not judged by this: their rows are read on every request.
+        """
+        now = time.monotonic()
+        seen_at = self._live_sessions.get(session_id)
+        if seen_at is not None and now - seen_at < SESSION_SEEN_SECONDS:
+            return True
+        is_live = await self.storage.look_up(lambda session: is_family_live(session, session_id))
+        if is_live:
+            self._live_sessions.put(session_id, now)
+        return is_live
+
+    async def end_session(self, session_id: UUID) -> None:
+        """Ends a sign-in: its refresh tokens, and the access tokens that name it."""
+        await self.storage.register(lambda session: revoke_family(session, session_id))
+        self._live_sessions.forget(session_id)
 
     async def spend(self, purpose: str, *parts: str, seconds: int) -> bool:
         """True the first time this identifier is used within `seconds`."""

@@ -149,7 +149,7 @@ class SignIn:
         if query.get("prompt") == "none" and login_hint is None:
             raise OAuthError("login_required")
         hinted, _, person = (login_hint or "").partition(":")
-        provider = self._provider(client, hinted or query.get("provider"))
+        provider = self._provider(client, query.get("provider") if login_hint is None else hinted)
         start = start_sign_in(provider, prompt=query.get("prompt"), max_age=_max_age(query))
         if login_hint is not None:
             return await self._walk(request, start, person)

@@ -17,7 +17,6 @@ from server.identity.forms import required
 from server.identity.parts import Parts
 from server.identity.sign_in_sessions import family_of
 from server.identity.wire import Introspection
-from server.storage.directory_identity import revoke_family
 
 INTROSPECT_PATH = "/oauth/introspect"
 DEAD: Mapping[str, Any] = {"active": False}
@@ -61,7 +60,7 @@ class TokenState:
             raise OAuthError("invalid_client")
         session_id = await self._session_of(token, client_id)
         if session_id is not None:
-            await self._parts.storage.register(lambda session: revoke_family(session, session_id))
+            await self._parts.end_session(session_id)
 
     async def _session_of(self, token: str, client_id: str | None) -> UUID | None:
         found = await self._parts.storage.look_up(family_of(token))

@@ -5,6 +5,7 @@ A lease in the directory says which process works on an extract; it is renewed w
 
 import asyncio
 from collections import Counter
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
@@ -141,9 +142,11 @@ class Background:
         await self._storage.register(lambda session: directory_intake.finish_extract(session, extract_id))
 
     async def _free(self, extract_id: UUID) -> None:
-        await self._storage.register(
-            lambda session: directory_intake.renew_lease(session, extract_id, seconds=0)
-        )
+        # Where not even this can be written, the lease runs out by itself.
+        with suppress(Busy):
+            await self._storage.register(
+                lambda session: directory_intake.renew_lease(session, extract_id, seconds=0)
+            )
 
     async def _sweep(self) -> None:
         while True:

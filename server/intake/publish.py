@@ -20,6 +20,7 @@ from server.intake.prepare import Rendered
 from server.intake.process import Run, Whose
 from server.intake.provenance import Activity, Target, provenances
 from server.intake.wire import Counts, ItemVerdict
+from server.sharing.plain_words import count_words, listed, plain_name
 from server.storage import feed
 from server.storage.session import WriteSession
 
@@ -200,15 +201,18 @@ def _staged_provenance(
 
 
 def _log_entry(finding: Finding, whose: Whose) -> LogEntry:
-    brought = len(finding.new) + len(finding.changed)
-    items = "1 item" if brought == 1 else f"{brought} items"
-    told = f"{len(finding.new)} new, {len(finding.changed)} changed" if brought else "nothing in it was new"
     return LogEntry(
         kind="extract",
-        who=Who(
-            subject=whose.organisation, name=whose.organisation_name, organisation=whose.organisation_name
-        ),
-        sentence=f"{whose.organisation_name} sent your record an update: "
-        + (f"{items}, {told}." if brought else f"{told}."),
-        listed=brought,
+        who=Who(subject=whose.organisation, name=whose.organisation_name, organisation=whose.organisation_name),
+        sentence=_sentence(finding, whose.organisation_name),
+        listed=len(finding.new) + len(finding.changed),
     )
+
+
+def _sentence(finding: Finding, name: str) -> str:
+    """What the citizen reads; what the source hides from them is not counted."""
+    counted = [(len(finding.new), "new item"), (len(finding.changed), "changed item")]
+    parts = [count_words(number, noun) for number, noun in counted if number]
+    if not parts:
+        return f"{plain_name(name)} sent an update to your record. Nothing in it was new."
+    return f"{plain_name(name)} sent an update to your record: {listed(parts)}."

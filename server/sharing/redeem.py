@@ -68,9 +68,12 @@ class Redeeming:
         operation_id = request.form.get("operation_id") or secrets.token_hex(16)
         if code is None or len(operation_id) > OPERATION_CHARACTERS_MAX:
             raise _refusal()
-        claimed = await self._storage.register(
-            lambda session: redemptions.claim(session, request.actor, code, operation_id)
+        trial = await self._storage.look_up(
+            lambda session: redemptions.prepare(session, request.actor, code, operation_id)
         )
+        if trial is None:
+            raise _refusal()
+        claimed = await self._storage.register(lambda session: redemptions.claim(session, trial))
         if claimed is None:
             raise _refusal()
         waiting = await self._storage.write(

@@ -13,8 +13,8 @@ from server.sharing import rules, store
 from server.sharing.codes import OfferCode
 from server.sharing.grant import Grant, Redeemer, Redemption
 from server.sharing.rules import Refused
-from server.storage.directory_sharing import Attempt, Claimed, RecipientParts, claim_offer
-from server.storage.session import DirectorySession, ReadSession, WriteSession
+from server.storage.directory_sharing import Attempt, Claimed, RecipientParts, claim_offer, is_taken
+from server.storage.session import DirectoryReads, DirectorySession, ReadSession, WriteSession
 
 PatientIdOf = Callable[[ReadSession], str]
 
@@ -34,8 +34,15 @@ class Ready(NamedTuple):
     now: datetime
 
 
-def claim(session: DirectorySession, actor: Principal, code: OfferCode, operation_id: str) -> Claim | None:
-    """The offer, claimed for this professional alone; None when the code does not open it for them."""
+class Trial(NamedTuple):
+    """A code about to be tried, and who would hold what it opens."""
+
+    attempt: Attempt
+    redeemer: Redeemer
+
+
+def prepare(session: DirectoryReads, actor: Principal, code: OfferCode, operation_id: str) -> Trial | None:
+    """The code as this professional tries it; None when there is no such person or nothing left to try."""
     known = person(session, actor.subject)
     if known is None or known.kind != "professional":
         return None
@@ -48,8 +55,13 @@ def claim(session: DirectorySession, actor: Principal, code: OfferCode, operatio
         operation_id=operation_id,
         recipients=_names_of(known),
     )
-    found = claim_offer(session, attempt)
-    return None if found is None else Claim(found, _redeemer(known, actor.jkt))
+    return None if is_taken(session, attempt) else Trial(attempt, _redeemer(known, actor.jkt))
+
+
+def claim(session: DirectorySession, trial: Trial) -> Claim | None:
+    """The offer, claimed for this professional alone; None when the code does not open it for them."""
+    found = claim_offer(session, trial.attempt)
+    return None if found is None else Claim(found, trial.redeemer)
 
 
 def wait(session: WriteSession, claimed: Claim) -> Redemption | Refused:

@@ -64,5 +64,14 @@ class Backend(Protocol):
         ...
 
 
+def answerable(error: BaseException) -> BaseException:
+    """The error as a future can carry it: with a StopIteration, its neighbours would wait for ever."""
+    if not isinstance(error, StopIteration):
+        return error
+    carried = RuntimeError("A command let a StopIteration out.")
+    carried.__cause__ = error
+    return carried
+
+
 class StorageUnsafe(Exception):
     """The database is not set up as it must be."""

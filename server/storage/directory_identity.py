@@ -21,6 +21,13 @@ from server.storage.directory_tables import (
 from server.storage.session import DirectoryReads, DirectorySession
 
 MAC_BYTES = 32
+
+# Asked on the way of every call, so it is built once.
+_LIVE_FAMILY = select(col(TokenFamilyRow.family_id)).where(
+    col(TokenFamilyRow.family_id) == sa.bindparam("family_id"),
+    col(TokenFamilyRow.is_revoked).is_(False),
+    col(TokenFamilyRow.expires_at) > sa.bindparam("now"),
+)
 KEPT_AFTER_EXPIRY = timedelta(days=1)
 
 
@@ -94,12 +101,7 @@ def revoke_family(session: DirectorySession, family_id: UUID) -> None:
 
 def is_family_live(session: DirectoryReads, family_id: UUID) -> bool:
     """Whether a sign-in still stands."""
-    statement = select(col(TokenFamilyRow.family_id)).where(
-        col(TokenFamilyRow.family_id) == family_id,
-        col(TokenFamilyRow.is_revoked).is_(False),
-        col(TokenFamilyRow.expires_at) > session.now,
-    )
-    return session.execute(statement).first() is not None
+    return session.execute(_LIVE_FAMILY, {"family_id": family_id, "now": session.now}).first() is not None
 
 
 def put_refresh_token(session: DirectorySession, new: NewRefreshToken) -> None:

@@ -113,6 +113,17 @@ def claim_offer(session: DirectorySession, attempt: Attempt) -> Claimed | None:
     return claimed
 
 
+def is_taken(session: DirectoryReads, attempt: Attempt) -> bool:
+    """True when the code is right and another call has claimed it already: nothing is left to try.
+
+    It spares the many calls of a race the wait for rows that only one of them can have.
+    """
+    claimed_by = session.execute(
+        sa.select(col(OfferRow.claimed_by)).where(*_right_code(session, attempt))
+    ).scalar_one_or_none()
+    return claimed_by is not None and claimed_by != _claimer(session, attempt)
+
+
 def purge_expired(session: DirectorySession) -> None:
     """Drops offers that can no longer be used, and counts of guesses that no longer count."""
     session.execute(sa.delete(OfferRow).where(col(OfferRow.expires_at) <= session.now))
@@ -138,7 +149,7 @@ def record_of_pointer(session: DirectoryReads, pointer_id: UUID) -> UUID | None:
 
 def _claim(session: DirectorySession, attempt: Attempt) -> Claimed | None:
     sealer = session.sealer
-    claimer = sealer.mac("offer-claimer", attempt.subject, attempt.jkt, attempt.operation_id)
+    claimer = _claimer(session, attempt)
     claimed = session.execute(
         sa.update(OfferRow)
         .where(
@@ -148,14 +159,11 @@ def _claim(session: DirectorySession, attempt: Attempt) -> Claimed | None:
             sa.or_(col(OfferRow.claimed_by).is_(None), col(OfferRow.claimed_by) == claimer),
         )
         .values(claimed_by=claimer)
+        .returning(col(OfferRow.record_id), col(OfferRow.grant_id))
     )
-    if claimed.rowcount != 1:
+    row = claimed.one_or_none()
+    if row is None:
         return None
-    row = session.execute(
-        sa.select(col(OfferRow.record_id), col(OfferRow.grant_id)).where(
-            col(OfferRow.name_mac) == _name_mac(session, attempt)
-        )
-    ).one()
     redemption_id = UUID(bytes=sealer.mac("redemption", row.grant_id.bytes, claimer), version=4)
     add_pointer(session, redemption_id, row.record_id)
     return Claimed(row.record_id, row.grant_id, redemption_id)
@@ -180,7 +188,7 @@ def _is_right(session: DirectorySession, attempt: Attempt) -> bool:
     return found.scalar_one_or_none() is not None
 
 
-def _right_code(session: DirectorySession, attempt: Attempt) -> tuple[sa.ColumnElement[bool], ...]:
+def _right_code(session: DirectoryReads, attempt: Attempt) -> tuple[sa.ColumnElement[bool], ...]:
     sealer = session.sealer
     column = col(OfferRow.secret_mac) if attempt.form == "typed" else col(OfferRow.link_mac)
     persons = [sealer.mac("offer-recipient", *parts) for parts in attempt.recipients]
@@ -191,7 +199,11 @@ def _right_code(session: DirectorySession, attempt: Attempt) -> tuple[sa.ColumnE
     )
 
 
-def _name_mac(session: DirectorySession, attempt: Attempt) -> bytes:
+def _claimer(session: DirectoryReads, attempt: Attempt) -> bytes:
+    return session.sealer.mac("offer-claimer", attempt.subject, attempt.jkt, attempt.operation_id)
+
+
+def _name_mac(session: DirectoryReads, attempt: Attempt) -> bytes:
     return session.sealer.mac("offer-name", attempt.name)
 
 
@@ -210,14 +222,15 @@ def _pay_for_guess(session: DirectorySession, subject: str) -> bool:
 
 
 def _give_back_guess(session: DirectorySession, subject: str) -> None:
-    for guesser_mac, window_start, _ in _counters(session, subject):
-        session.execute(
-            sa.update(GuessCountRow)
-            .where(
-                col(GuessCountRow.guesser_mac) == guesser_mac, col(GuessCountRow.window_start) == window_start
-            )
-            .values(wrong=col(GuessCountRow.wrong) - 1)
+    counters = [
+        sa.and_(
+            col(GuessCountRow.guesser_mac) == guesser_mac, col(GuessCountRow.window_start) == window_start
         )
+        for guesser_mac, window_start, _ in _counters(session, subject)
+    ]
+    session.execute(
+        sa.update(GuessCountRow).where(sa.or_(*counters)).values(wrong=col(GuessCountRow.wrong) - 1)
+    )
 
 
 def _count_overall(session: DirectorySession) -> None:

@@ -10,6 +10,7 @@ from sqlmodel import col
 
 from fhir_profiles.heads import Head
 from server.storage.feed_rows import KEPT_AS, LIVE, replace_on_conflict, seal_version
+from server.storage.hot import KEYS_PER_STATEMENT_MAX
 from server.storage.session import WriteSession
 from server.storage.tables import ItemRow, ItemVersionRow, StagedItemRow
 
@@ -46,9 +47,10 @@ def stage(session: WriteSession, extract_id: UUID, items: Sequence[StagedItem]) 
     rows = [_staged_row(session, extract_id, item) for item in items]
     if not rows:
         return
-    positions = [{"at_position": item.position} for item in items]
-    at_position = col(StagedItemRow.position) == sa.bindparam("at_position")
-    session.execute(sa.delete(StagedItemRow).where(*_of(session, extract_id), at_position), positions)
+    for start in range(0, len(rows), KEYS_PER_STATEMENT_MAX):
+        positions = [item.position for item in items[start : start + KEYS_PER_STATEMENT_MAX]]
+        replaced = col(StagedItemRow.position).in_(positions)
+        session.execute(sa.delete(StagedItemRow).where(*_of(session, extract_id), replaced))
     session.execute(sa.insert(StagedItemRow), rows)
 
 

@@ -104,7 +104,7 @@ class SqliteDriver:
 
 
 class PostgresDriver:
-    """Hot statements on an asyncpg connection, which keeps them prepared; only inside SQLAlchemy's greenlet."""
+    """Hot statements on an asyncpg connection, which keeps them prepared, in SQLAlchemy's greenlet."""
 
     __slots__ = ("_connection",)
 

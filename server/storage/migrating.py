@@ -63,7 +63,7 @@ async def _in_transaction(url: str, work: Callable[[sa.Connection], None]) -> No
     if sa.make_url(url).get_backend_name() == "sqlite":
         _in_sqlite_transaction(url, work)
         return
-    engine = create_async_engine(async_url(url), poolclass=sa.NullPool)
+    engine = create_async_engine(async_url(url), poolclass=sa.NullPool, hide_parameters=True)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(work)

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.util import await_only
 
 from server.errors import Busy
-from server.storage.backend import LOCK_SECONDS_MAX, STATEMENT_SECONDS_MAX, Scope, Unit
+from server.storage.backend import LOCK_SECONDS_MAX, STATEMENT_SECONDS_MAX, Scope, Unit, answerable
 from server.storage.hot import AsyncpgConnection, PostgresDriver
 from server.storage.postgres_checks import refuse_unsafe_role
 from server.storage.postgres_errors import is_busy, is_worth_another_try
@@ -74,6 +74,8 @@ def make_engine(url: str, connections: int) -> AsyncEngine:
         pool_timeout=LOCK_SECONDS_MAX,
         pool_use_lifo=True,
         pool_reset_on_return=None,
+        # An exception ends in a log, where no value may be.
+        hide_parameters=True,
         connect_args={
             "server_settings": settings,
             "timeout": LOCK_SECONDS_MAX,
@@ -183,20 +185,22 @@ class PostgresBackend:
         await self._engine.dispose()
 
     async def _transact(self, begin: str, scope: Scope, work: Callable[[Unit], T]) -> T:
-        for attempt in range(1, ATTEMPTS_MAX + 1):
+        attempt = 1
+        while True:
             try:
                 async with self._engine.connect() as connection:
                     return await connection.run_sync(_run, begin, scope, work)
             except ConnectionStale:
+                # That one is dropped, so this ends with one that is open or with a refusal to open one.
                 continue
             except Exception as error:
                 if is_worth_another_try(error) and attempt < ATTEMPTS_MAX:
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - spreads retries
+                    attempt += 1
                     continue
                 if is_busy(error):
                     raise Busy from error
                 raise
-        raise Busy
 
     async def _append_waiting(self, scope: Scope) -> None:
         waiting = self._waiting[scope]
@@ -222,7 +226,7 @@ class PostgresBackend:
             if outcome.error is None:
                 one.answer.set_result(outcome.result)
             else:
-                one.answer.set_exception(outcome.error)
+                one.answer.set_exception(answerable(outcome.error))
 
 
 class _Outcome(NamedTuple):

@@ -65,7 +65,12 @@ def connect(path: Path) -> sqlite3.Connection:
 def engine_for(path: Path) -> sa.Engine:
     """A SQLAlchemy engine over such connections, for Core statements and migrations."""
     return sa.create_engine(
-        "sqlite://", creator=lambda: connect(path), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT"
+        "sqlite://",
+        creator=lambda: connect(path),
+        poolclass=sa.NullPool,
+        isolation_level="AUTOCOMMIT",
+        # An exception ends in a log, where no value may be.
+        hide_parameters=True,
     )
 
 
@@ -112,7 +117,10 @@ class SqliteSnapshot:
     """A read transaction that stays open on its own connection."""
 
     def __init__(self, held: _Held) -> None:
-        self._unit = _begin_read(held)
+        held.raw.execute("BEGIN")
+        # A read transaction sees what stands at its first read, so that is made at once.
+        held.raw.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
+        self._unit = held.unit()
 
     async def run(self, work: Callable[[Unit], T]) -> T:
         """What the work answers, run where it is asked for."""
@@ -137,7 +145,8 @@ class SqliteBackend:
         """Runs the work where it is asked for: a thread would cost ten times the read."""
         with _Translated():
             try:
-                return work(_begin_read(self._reader))
+                self._reader.raw.execute("BEGIN")
+                return work(self._reader.unit())
             finally:
                 self._reader.end()
 
@@ -194,7 +203,7 @@ class SqliteBackend:
 
 
 class SpentIdentifiers:
-    """Identifiers that were used, until each may be forgotten. When full it refuses, and forgets none early."""
+    """Identifiers that were used, until each may be forgotten. When full it refuses more."""
 
     def __init__(self, most: int = SPENT_IDENTIFIERS_MAX) -> None:
         self._most = most
@@ -223,13 +232,6 @@ class _Translated:
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if isinstance(error, sqlite3.OperationalError | exc.OperationalError):
             raise Busy from error
-
-
-def _begin_read(held: _Held) -> Unit:
-    """A read transaction holds its snapshot from its first read, so that is made at once."""
-    held.raw.execute("BEGIN")
-    held.raw.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone()
-    return held.unit()
 
 
 def _make_private(path: Path) -> None:

@@ -10,10 +10,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from server.errors import Busy
-from server.storage.backend import COMMANDS_PER_COMMIT_MAX, Unit
+from server.storage.backend import COMMANDS_PER_COMMIT_MAX, Unit, answerable
 
 # A batch that has run this long commits, so that a large command delays its neighbours' answers only once.
 BATCH_SECONDS_MAX = 0.02
@@ -85,7 +86,9 @@ class SqliteWriter:
         """Moves what the log holds into the database while nobody waits for the writer."""
         if self._has_written:
             self._has_written = False
-            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            # It is tried again after the next write; until then the log keeps what it holds.
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _run_batch(self, batch: list[Job]) -> list[Job]:
         """Runs the batch's commands under one commit; those the time did not reach go back to the front."""
@@ -93,10 +96,12 @@ class SqliteWriter:
         self._has_written = True
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            # Every command here was waiting before this, so that one reading of the clock is theirs.
+            unit = self._begin()
             stop_at = time.monotonic() + BATCH_SECONDS_MAX
             while batch and (not done or time.monotonic() < stop_at):
                 done.append(batch.pop(0))
-                self._run_job(done[-1])
+                self._run_job(done[-1], unit)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             if not done:
@@ -107,14 +112,14 @@ class SqliteWriter:
                 self._jobs.extendleft(reversed(batch))
         return done
 
-    def _run_job(self, job: Job) -> None:
+    def _run_job(self, job: Job, unit: Unit) -> None:
         if job.waiting.cancelled():
             return
         self._connection.execute("SAVEPOINT command")
         try:
-            job.result = job.work(self._begin())
+            job.result = job.work(unit)
         except BaseException as error:
-            job.error = error
+            job.error = answerable(error)
             self._connection.execute("ROLLBACK TO command")
         self._connection.execute("RELEASE command")
 

@@ -1,4 +1,4 @@
-"""Held's sign-in, whole, on SQLite: the development providers behind it and any number of senders before it."""
+"""Held's sign-in, whole, on SQLite: the development providers behind it, any number of senders before it."""
 
 import base64
 import functools
@@ -249,9 +249,7 @@ async def open_world(
     folder: Path, *, is_development: bool = True, **identity_parts: Any
 ) -> AsyncIterator[World]:
     async with sqlite_storage(folder) as storage:
-        providers = development_providers(
-            BASE_URL, PEOPLE, lambda: _now(storage), make_key=_key_of_this_run
-        )
+        providers = development_providers(BASE_URL, PEOPLE, lambda: _now(storage), make_key=_key_of_this_run)
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app=development_app(providers))
         ) as provider_http:

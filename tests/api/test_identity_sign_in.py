@@ -158,7 +158,9 @@ async def test_unregistered_application_or_address_is_never_redirected_to(
 
 
 async def test_parameter_sent_twice_is_refused(world: World) -> None:
-    address = f"/oauth/authorize?client_id=held-phone&client_id=held-portal&redirect_uri={BASE_URL}/app/signed-in"
+    address = (
+        f"/oauth/authorize?client_id=held-phone&client_id=held-portal&redirect_uri={BASE_URL}/app/signed-in"
+    )
     assert (await world.http.get(address)).status_code == 400
 
 

@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
+import sqlalchemy as sa
+
 from fhir_profiles.slices import Slice
 from server.errors import OAuthError
 from server.identity.access_tokens import AccessTokens
@@ -21,6 +23,7 @@ from server.sharing.rules import Terms
 from server.sharing.service import Sharing
 from server.storage import directory
 from server.storage.directory_sharing import Attempt, claim_offer
+from server.storage.directory_tables import GuessCountRow
 from server.storage.engine import Storage
 
 BASE_URL = "https://held.example.org"
@@ -160,20 +163,26 @@ class SharingWorld:
         return Pending(UUID(str(extra["redemption"])), str(extra["match"]))
 
     async def count_wrong_guesses(self, count: int) -> None:
-        """As many wrong guesses by as many professionals, this hour."""
+        """As many wrong guesses by others this hour: all but the last are entered as counted."""
 
         def guess(session: Any) -> None:
-            for number in range(count):
-                attempt = Attempt(
-                    name="ZZZZ",
-                    secret="ZZZZZZ",
-                    form="typed",
-                    subject=f"cis2:guesser-{number}",
-                    jkt="key",
-                    operation_id="op",
-                    recipients=(),
-                )
-                assert claim_offer(session, attempt) is None
+            hour = session.now.replace(minute=0, second=0, microsecond=0)
+            counted = {
+                "guesser_mac": session.sealer.mac("guess-hour", b"everybody"),
+                "window_start": hour,
+                "wrong": count - 1,
+            }
+            session.execute(sa.insert(GuessCountRow), counted)
+            attempt = Attempt(
+                name="ZZZZ",
+                secret="ZZZZZZ",
+                form="typed",
+                subject="cis2:guesser",
+                jkt="key",
+                operation_id="op",
+                recipients=(),
+            )
+            assert claim_offer(session, attempt) is None
 
         await self.storage.register(guess)
 

@@ -23,7 +23,8 @@ from server.storage.session import LockOrderBroken, ReadSession, WriteSession
 from sync.log_verifier import Claim, Mark, Pin, leaf_of, start_of, verify
 from sync.signed_note import open_checkpoint
 from tests.contract.logs import DR_PATEL, SIGNER, reading, record_with_log
-from tests.storages import sqlite_storage
+from tests.postgres_server import PostgresServer
+from tests.storages import new_keys, sqlite_storage
 
 
 async def test_entries_appended_at_once_are_numbered_without_gaps(storage: Storage):
@@ -302,6 +303,34 @@ async def test_a_seen_list_taken_at_the_ending_misses_nothing(storage: Storage):
     outcomes = await asyncio.gather(*early, *late, return_exceptions=True)
     done = {str(number) for number, outcome in enumerate(outcomes) if outcome is None}
     assert {item.id for item in (await ended).items} == done
+
+
+@pytest.mark.postgres
+async def test_two_servers_on_one_database_share_one_order(postgres_server: PostgresServer, tmp_path: Path):
+    database = await postgres_server.fresh_database()
+    one, other = [await Storage.open(database.app_url, new_keys(tmp_path)) for _ in range(2)]
+    record_id = await record_with_log(one)
+    grant_id = await make_grant(one, record_id)
+
+    async def read(storage: Storage) -> int:
+        return await service.append(storage, record_id, reading(grant_id), is_live(grant_id))
+
+    early = [asyncio.create_task(read(storage)) for storage in (one, other) for _ in range(16)]
+    await asyncio.wait(early, return_when=asyncio.FIRST_COMPLETED)
+    ended = asyncio.create_task(other.write(record_id, ending(grant_id)))
+    late = [asyncio.create_task(read(storage)) for storage in (one, other) for _ in range(16)]
+    outcomes = await asyncio.gather(*early, *late, return_exceptions=True)
+    numbers = sorted(outcome for outcome in outcomes if isinstance(outcome, int))
+    assert {type(outcome) for outcome in outcomes} <= {int, AccessEnded}
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert await ended == len(numbers) + 1
+    for storage in (one, other):
+        with pytest.raises(AccessEnded):
+            await read(storage)
+        assert (await verify_record(storage, record_id, SIGNER)).sentence is None
+    await one.close()
+    await other.close()
+    await postgres_server.drop(database)
 
 
 @pytest.mark.parametrize("storage", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)

@@ -62,7 +62,8 @@ async def test_of_200_redeems_of_one_code_by_one_professional_exactly_one_succee
 ) -> None:
     grant, offer = await world.offer()
     counted = await outcomes([world.exchange("offer-code", written(offer)) for _ in range(AT_ONCE)])
-    assert counted == {"authorization_pending": 1, "invalid_grant": AT_ONCE - 1}
+    assert counted["authorization_pending"] == 1
+    assert set(counted) <= {"authorization_pending", "invalid_grant", "Busy"}
     assert (await world.sharing.one(world.record_id, grant.grant_id)).state == "pending"
 
 
@@ -77,7 +78,8 @@ async def test_of_200_redeems_of_one_code_by_many_professionals_exactly_one_succ
             for number in range(AT_ONCE)
         ]
     )
-    assert counted == {"authorization_pending": 1, "invalid_grant": AT_ONCE - 1}
+    assert counted["authorization_pending"] == 1
+    assert set(counted) <= {"authorization_pending", "invalid_grant", "Busy"}
     shown = await world.sharing.one(world.record_id, grant.grant_id)
     assert shown.waiting is not None
     assert shown.grant.version == 2

@@ -1,4 +1,4 @@
-"""Redeeming: who gets what, who gets the one refusal, and every limit at, below and above; on both databases."""
+"""Redeeming: who gets what, who gets the one refusal, every limit at, below and above; on both databases."""
 
 from datetime import timedelta
 from uuid import uuid4

@@ -69,7 +69,7 @@ async def test_the_consent_in_the_feed_follows_the_grant(world: SharingWorld) ->
     grant, answer, _ = await world.grant_live()
     await world.sharing.end(await world.owner(), grant.grant_id, None)
 
-    def versions(session) -> list[tuple[int, str]]:  # noqa: ANN001
+    def versions(session) -> list[tuple[int, str]]:
         key = session.sealer.item_key("Consent", answer["grant"])
         heads = feed.versions(session, key)
         return [(head.version, head.search["status"][0].rpartition("|")[2]) for head in heads]

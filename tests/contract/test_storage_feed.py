@@ -204,7 +204,9 @@ MOVES = {
 
 @pytest.mark.parametrize("move", MOVES)
 async def test_what_was_moved_in_the_database_does_not_open(storage, record_id, move):
-    await storage.write(record_id, lambda session: feed.put(session, [observation("0"), observation("other")]))
+    await storage.write(
+        record_id, lambda session: feed.put(session, [observation("0"), observation("other")])
+    )
     await storage.write(record_id, lambda session: feed.put(session, [observation("0", feed.WITHHELD)]))
     if "withheld" not in move:
         await storage.write(record_id, lambda session: feed.put(session, [observation("1")]))

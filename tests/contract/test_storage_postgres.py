@@ -55,16 +55,6 @@ def add_log_entry(session: WriteSession) -> int:
     return head.size + 1
 
 
-async def test_entries_waiting_for_one_record_share_transactions(storage, record_id, superuser):
-    numbers = await asyncio.gather(*(storage.append(record_id, add_log_entry) for _ in range(100)))
-    assert sorted(numbers) == list(range(1, 101))
-    (commits,) = await superuser.fetchrow("SELECT count(DISTINCT stamp) FROM (SELECT size AS stamp FROM log_head) AS x")
-    assert commits == 1
-    # A savepoint has a transaction id of its own, so commits are told apart by when they became visible.
-    (stamps,) = await superuser.fetchrow("SELECT count(*) FROM log_entry")
-    assert stamps == 100
-
-
 async def test_a_hundred_entries_take_few_transactions(storage, record_id, monkeypatch):
     transactions = []
     run = postgres._run
@@ -74,7 +64,8 @@ async def test_a_hundred_entries_take_few_transactions(storage, record_id, monke
         return run(*arguments)
 
     monkeypatch.setattr(postgres, "_run", counted)
-    await asyncio.gather(*(storage.append(record_id, add_log_entry) for _ in range(100)))
+    numbers = await asyncio.gather(*(storage.append(record_id, add_log_entry) for _ in range(100)))
+    assert sorted(numbers) == list(range(1, 101))
     assert len(transactions) <= 5
 
 
@@ -93,7 +84,7 @@ async def test_a_lock_that_is_not_had_in_two_seconds_is_busy(storage, record_id,
         started = time.monotonic()
         with pytest.raises(Busy):
             await storage.write(record_id, lambda session: session.lock_record())
-        assert 1.5 < time.monotonic() - started < 4
+        assert 1.5 < time.monotonic() - started < 5
     assert (await storage.write(record_id, lambda session: session.lock_record())).seq == 0
 
 
@@ -110,7 +101,7 @@ async def test_a_statement_over_five_seconds_is_busy(storage, record_id):
     started = time.monotonic()
     with pytest.raises(Busy):
         await storage.read(record_id, lambda session: session.execute(sa.text("SELECT pg_sleep(30)")))
-    assert 4 < time.monotonic() - started < 8
+    assert 4 < time.monotonic() - started < 10
 
 
 @pytest.mark.parametrize("sqlstate", ["40001", "40P01"])
@@ -181,9 +172,11 @@ async def test_a_command_that_goes_on_after_a_failed_statement_is_not_acknowledg
 
 
 async def test_connections_the_server_ended_are_replaced(storage, record_id, superuser):
-    await asyncio.gather(*(storage.read(record_id, lambda session: None) for _ in range(20)))
+    slow = lambda session: session.execute(sa.text("SELECT pg_sleep(0.2)"))  # noqa: E731
+    await asyncio.gather(*(storage.read(record_id, slow) for _ in range(10)))
     await superuser.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'held_app' AND datname = current_database()"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE usename = 'held_app' AND datname = current_database()"
     )
     await asyncio.sleep(0.2)
     for _ in range(20):
@@ -210,7 +203,7 @@ async def test_more_callers_than_connections_wait_or_are_busy_within_the_limit(d
     started = time.monotonic()
     with pytest.raises(Busy):
         await storage.read(record_id, lambda session: None)
-    assert time.monotonic() - started < 2.5
+    assert time.monotonic() - started < 3
     await asyncio.gather(*holding)
     answers = await asyncio.gather(*(storage.read(record_id, lambda session: 1) for _ in range(50)))
     assert answers == [1] * 50

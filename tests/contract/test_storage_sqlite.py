@@ -43,7 +43,13 @@ def test_every_connection_is_durable_and_leaves_no_deleted_bytes(tmp_path):
         for name in ("journal_mode", "synchronous", "secure_delete", "foreign_keys", "busy_timeout")
     }
     connection.close()
-    expected = {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "foreign_keys": 1, "busy_timeout": 2000}
+    expected = {
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "secure_delete": 1,
+        "foreign_keys": 1,
+        "busy_timeout": 2000,
+    }
     assert answers == expected
 
 
@@ -61,7 +67,9 @@ def test_a_setting_that_does_not_hold_stops_the_start(tmp_path, monkeypatch):
 
 async def test_commands_that_wait_together_share_one_commit(storage, record_id):
     commits = []
-    storage._backend._written.raw.set_trace_callback(lambda text: commits.append(text) if text == "COMMIT" else None)
+    storage._backend._written.raw.set_trace_callback(
+        lambda text: commits.append(text) if text == "COMMIT" else None
+    )
     numbers = await asyncio.gather(*(storage.append(record_id, add_log_entry) for _ in range(200)))
     assert sorted(numbers) == list(range(1, 201))
     assert len(commits) <= 20
@@ -81,7 +89,9 @@ async def test_a_large_command_does_not_hold_up_the_answers_before_it(storage, r
     """A batch commits once its time is up, and the rest run in the next, in order."""
     monkeypatch.setattr(sqlite_writer, "BATCH_SECONDS_MAX", 0.0)
     commits = []
-    storage._backend._written.raw.set_trace_callback(lambda text: commits.append(text) if text == "COMMIT" else None)
+    storage._backend._written.raw.set_trace_callback(
+        lambda text: commits.append(text) if text == "COMMIT" else None
+    )
     numbers = await asyncio.gather(*(storage.append(record_id, add_log_entry) for _ in range(10)))
     assert numbers == list(range(1, 11))
     assert len(commits) == 10
@@ -112,7 +122,9 @@ async def test_a_full_disk_is_busy_and_loses_nothing_acknowledged(storage, recor
         session.hot.append_log(head.size + 1, os.urandom(200_000), b"leaf", root=b"root")
         return head.size + 1
 
-    outcomes = await asyncio.gather(*(storage.append(record_id, large) for _ in range(5)), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(storage.append(record_id, large) for _ in range(5)), return_exceptions=True
+    )
     assert all(isinstance(outcome, Busy) for outcome in outcomes)
     assert await storage.read(record_id, lambda session: session.hot.log_head().size) == 1
     raw.execute("PRAGMA max_page_count = 1000000").fetchall()

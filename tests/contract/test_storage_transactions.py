@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -47,7 +48,8 @@ async def test_seqs_are_dense_and_a_reader_never_misses_one_under_concurrent_wri
         while cursor < total:
             limit = random.randint(1, 5)
             page = await storage.read(
-                record_id, lambda session: session.hot.feed_page(cursor, limit)  # noqa: B023
+                record_id,
+                lambda session: session.hot.feed_page(cursor, limit),  # noqa: B023
             )
             for row in page:
                 assert row.seq == cursor + 1, "a row was committed behind the cursor"
@@ -121,7 +123,9 @@ async def test_a_command_that_raises_is_undone_alone(storage, record_id, way):
         return 0
 
     commands = [add_log_entry, refuse, add_log_entry, break_a_rule] * 12 + [add_log_entry]
-    outcomes = await asyncio.gather(*(run(record_id, command) for command in commands), return_exceptions=True)
+    outcomes = await asyncio.gather(
+        *(run(record_id, command) for command in commands), return_exceptions=True
+    )
     assert sorted(each for each in outcomes if isinstance(each, int)) == list(range(1, 26))
     assert len([each for each in outcomes if isinstance(each, Refused)]) == 12
     assert len([each for each in outcomes if isinstance(each, sa.exc.IntegrityError)]) == 12
@@ -131,12 +135,24 @@ async def test_a_command_that_raises_is_undone_alone(storage, record_id, way):
 async def test_a_part_of_a_command_can_be_undone_alone(storage, record_id):
     def command(session: WriteSession) -> int:
         feed.put(session, [observation("kept")])
-        with pytest.raises(Refused), session.savepoint():
+        with suppress(Refused), session.savepoint():
             feed.put(session, [observation("undone")])
             raise Refused
         return feed.put(session, [observation("also-kept")])[0].seq
 
     assert await storage.write(record_id, command) == 2
+
+
+async def test_a_command_that_lets_a_stop_iteration_out_does_not_hang_its_neighbours(storage, record_id):
+    def careless(session: WriteSession) -> int:
+        return next(iter([]))
+
+    async with asyncio.timeout(10):
+        commands = [careless, add_log_entry, careless, add_log_entry]
+        waiting = (storage.append(record_id, command) for command in commands)
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [each for each in outcomes if isinstance(each, int)] == [1, 2]
+    assert len([each for each in outcomes if isinstance(each, RuntimeError)]) == 2
 
 
 async def test_the_log_may_not_be_locked_before_the_record(storage, record_id):
@@ -211,7 +227,9 @@ async def test_a_new_record_has_an_epoch_and_an_empty_log(storage):
     record_ids = [uuid4(), uuid4()]
     for record_id in record_ids:
         await storage.create_record(record_id, lambda session: None)
-    epochs = [(await storage.read(each, lambda session: session.hot.record_state()))[1] for each in record_ids]
+    epochs = [
+        (await storage.read(each, lambda session: session.hot.record_state()))[1] for each in record_ids
+    ]
     logs = [await storage.read(each, lambda session: session.hot.log_head()) for each in record_ids]
     assert epochs[0] != epochs[1]
     assert logs[0].log_id != logs[1].log_id
@@ -247,6 +265,15 @@ async def test_instants_come_back_aware_in_utc_to_the_millisecond(storage, recor
     naive = row | {"operation_key": b"n", "stored_at": datetime(2026, 7, 1)}  # noqa: DTZ001
     with pytest.raises(sa.exc.StatementError):
         await storage.write(record_id, lambda session: session.execute(sa.insert(StoredOutcomeRow), naive))
+
+
+async def test_an_exception_holds_no_value(storage, record_id):
+    row = {"record_id": record_id, "operation_key": b"k", "sealed": b"", "stored_at": datetime.now(UTC)}
+    secret = row | {"sealed": b"a-value-that-must-not-be-logged"}
+    insert = lambda session: session.execute(sa.insert(StoredOutcomeRow), [row, secret])  # noqa: E731
+    with pytest.raises(sa.exc.IntegrityError) as refused:
+        await storage.write(record_id, insert)
+    assert "must-not-be-logged" not in str(refused.value)
 
 
 async def test_an_identifier_is_spent_by_exactly_one_of_many(storage):

@@ -1,4 +1,4 @@
-"""The second wall on PostgreSQL: what row-level security and the role's rights hold when our own filters do not."""
+"""The second wall on PostgreSQL: what holds when our own filters do not."""
 
 from uuid import uuid4
 
@@ -119,10 +119,11 @@ async def test_another_record_s_rows_can_be_neither_written_nor_removed(app, fil
     mine, theirs = filled
     for table in RECORD_TABLES:
         statement, values = insertion(row_for(table, theirs), table.name)
-        with pytest.raises(asyncpg.InsufficientPrivilegeError):
-            async with app.transaction():
-                await bind_record(app, mine)
-                await app.execute(statement, *values)
+        async with app.transaction():
+            await bind_record(app, mine)
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                async with app.transaction():
+                    await app.execute(statement, *values)
         if table.name != "log_entry":
             async with app.transaction():
                 await bind_record(app, mine)
@@ -143,7 +144,11 @@ async def test_no_table_can_be_emptied_or_changed_in_shape(app):
 
 
 async def test_what_was_logged_can_be_neither_changed_nor_removed(app, filled):
-    for statement in ("UPDATE log_entry SET n = 9", "DELETE FROM log_entry", "UPDATE item_version SET version = 9"):
+    for statement in (
+        "UPDATE log_entry SET n = 9",
+        "DELETE FROM log_entry",
+        "UPDATE item_version SET version = 9",
+    ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await app.execute(statement)
 
@@ -166,13 +171,16 @@ async def test_a_session_without_its_filters_still_sees_one_record_only(storage)
 
     def everything(session):
         return {
-            table.name: session.execute(sa.select(table.c.record_id)).scalars().all() for table in RECORD_TABLES
+            table.name: session.execute(sa.select(table.c.record_id)).scalars().all()
+            for table in RECORD_TABLES
         }
 
     for way in (storage.read, storage.write, storage.append):
         rows = await way(record_ids[0], everything)
         assert {owner for owners in rows.values() for owner in owners} == {record_ids[0]}
-        assert all(len(rows[name]) == 1 for name in ("record", "record_key", "item", "staged_item", "log_head"))
+        assert all(
+            len(rows[name]) == 1 for name in ("record", "record_key", "item", "staged_item", "log_head")
+        )
     rows = await storage.look_up(everything)
     assert all(owners == [] for owners in rows.values())
 
@@ -185,7 +193,8 @@ async def test_one_connection_used_for_two_records_never_mixes_them(database, tm
             await storage.create_record(record_id, lambda session: None)
         for record_id in record_ids * 3:
             owners = await storage.read(
-                record_id, lambda session: session.execute(sa.select(RECORD_TABLES[0].c.record_id)).scalars().all()
+                record_id,
+                lambda session: session.execute(sa.select(RECORD_TABLES[0].c.record_id)).scalars().all(),
             )
             assert set(owners) <= {record_id}
     finally:
@@ -200,7 +209,10 @@ async def test_the_server_refuses_to_run_as_owner_or_superuser(database, tmp_pat
 
 UNSAFE = {
     "a role that bypasses security": ("ALTER ROLE held_app BYPASSRLS", "ALTER ROLE held_app NOBYPASSRLS"),
-    "a role that may truncate": ("GRANT TRUNCATE ON item TO held_app", "REVOKE TRUNCATE ON item FROM held_app"),
+    "a role that may truncate": (
+        "GRANT TRUNCATE ON item TO held_app",
+        "REVOKE TRUNCATE ON item FROM held_app",
+    ),
     "a member of the owner": ("GRANT held_owner TO held_app", "REVOKE held_owner FROM held_app"),
     "a table without a policy": ("DROP POLICY item_guard ON item", None),
     "a table whose owner is not bound": ("ALTER TABLE item NO FORCE ROW LEVEL SECURITY", None),

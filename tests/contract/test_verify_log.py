@@ -296,10 +296,29 @@ def test_the_command_itself_finds_what_sqlite3_changed(
         assert main(["verify-log", *options]) == 1
         assert capsys.readouterr().out.startswith(expected)
     assert main(["verify-log", "--checkpoint", str(tmp_path / "held.db")]) == 2
+    assert "held.db: This is neither" in capsys.readouterr().err
     command = [sys.executable, "-m", "server.cli", "verify-log"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stdout.startswith(expected)
+
+
+def test_the_command_says_why_it_could_not_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for name, value in _environment(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    steps: list[tuple[str, Callable[[], object]]] = [
+        ("There is no log key", lambda: create_log_key(tmp_path / "log.pem")),
+        ("There is no key file", lambda: KeyFile.create(tmp_path / "root.key")),
+        ("There is no database yet", (tmp_path / "held.db").touch),
+        ("The database is not up to date", lambda: monkeypatch.setenv("HELD_MODE", "no such mode")),
+        ("HELD_MODE", lambda: None),
+    ]
+    for expected, mend in steps:
+        assert main(["verify-log"]) == 2
+        assert expected in capsys.readouterr().err
+        mend()
 
 
 async def _installation(folder: Path) -> UUID:

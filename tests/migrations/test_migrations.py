@@ -1,4 +1,4 @@
-"""Migrations on both databases: they make what the tables say, whole or not at all, and keep it distributable."""
+"""Migrations on both databases: they make what the tables say, whole or not at all, and distributable."""
 
 import asyncio
 from typing import Any
@@ -106,10 +106,13 @@ async def test_the_app_s_user_logs_in_with_the_password_of_its_address(postgres_
     name = sa.make_url(database.app_url).database
     app_url = f"postgresql://held_server:s3cret'%22%25word@/{name}?host={postgres_server.folder}"
     await migrate(database.owner_url, app_url=app_url)
+    await refuse_outdated(app_url)
     storage = await Storage.open(app_url, new_keys(tmp_path))
     assert await storage.look_up(lambda session: session.now)
     await storage.close()
-    rows = await _as_superuser(postgres_server, "SELECT rolpassword FROM pg_authid WHERE rolname = 'held_server'")
+    rows = await _as_superuser(
+        postgres_server, "SELECT rolpassword FROM pg_authid WHERE rolname = 'held_server'"
+    )
     assert rows[0][0].startswith("SCRAM-SHA-256$4096:")
     assert "word" not in postgres_server.log_file.read_text()
     await postgres_server.drop(database)
@@ -117,10 +120,12 @@ async def test_the_app_s_user_logs_in_with_the_password_of_its_address(postgres_
 
 @pytest.mark.postgres
 async def test_our_password_verifier_is_the_one_postgresql_would_make(postgres_server):
-    """The server accepts a verifier only when it could have made it; a wrong one would be hashed as a password."""
+    """The server keeps a verifier as it is; anything else it would hash as a password."""
     verifier = scram_verifier("one password")
     await postgres_server.execute(f"CREATE ROLE verifying LOGIN PASSWORD '{verifier}'")
-    rows = await _as_superuser(postgres_server, "SELECT rolpassword FROM pg_authid WHERE rolname = 'verifying'")
+    rows = await _as_superuser(
+        postgres_server, "SELECT rolpassword FROM pg_authid WHERE rolname = 'verifying'"
+    )
     assert rows[0][0] == verifier
 
 
@@ -133,7 +138,9 @@ async def test_every_table_has_its_grants_and_no_more(postgres_server):
         database="held_template",
     )
     granted = dict(map(tuple, rows))
-    free = dict.fromkeys((table.name for table in (*RECORD_TABLES, *DIRECTORY_TABLES)), "DELETE INSERT SELECT UPDATE")
+    free = dict.fromkeys(
+        (table.name for table in (*RECORD_TABLES, *DIRECTORY_TABLES)), "DELETE INSERT SELECT UPDATE"
+    )
     assert granted == free | {
         "log_entry": "INSERT SELECT",
         "item_version": "DELETE INSERT SELECT",
@@ -144,7 +151,9 @@ async def test_every_table_has_its_grants_and_no_more(postgres_server):
 @pytest.mark.postgres
 async def test_spent_identifiers_need_not_survive_a_crash_and_everything_else_does(postgres_server):
     rows = await _as_superuser(
-        postgres_server, "SELECT relname FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u'", "held_template"
+        postgres_server,
+        "SELECT relname FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u'",
+        "held_template",
     )
     assert [row[0] for row in rows] == ["spent_identifier"]
 

@@ -11,10 +11,14 @@ from hypothesis import strategies as st
 from fhir_profiles import json_scan
 from fhir_profiles.parse import JsonRefused, check_json, decode, encode, scan_bundle
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=[chr(code) for code in range(0x20)]))
+TEXT = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters=[chr(code) for code in range(0x20)])
+)
 SCALARS = st.none() | st.booleans() | st.integers(-(10**17), 10**17) | TEXT
 VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXT, inner, max_size=5), max_leaves=30
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXT, inner, max_size=5),
+    max_leaves=30,
 )
 OBJECTS = st.dictionaries(TEXT, VALUES, max_size=6)
 SIGNS = st.sampled_from(["", "-"])
@@ -77,7 +81,9 @@ def test_digits_survive_decoding_and_encoding(numbers: list[str]) -> None:
 
 
 @given(SIGNS, st.integers(0, 10**25), st.text("0123456789", max_size=25), st.integers(-40, 40))
-def test_numbers_are_judged_alike_wherever_they_stand(sign: str, whole: int, fraction: str, power: int) -> None:
+def test_numbers_are_judged_alike_wherever_they_stand(
+    sign: str, whole: int, fraction: str, power: int
+) -> None:
     number = f"{sign}{whole}" + (f".{fraction}" if fraction else "") + (f"e{power}" if power else "")
     digits = len((str(whole) + fraction).lstrip("0"))
     fits = len(number) <= 40 and digits <= 18 and -30 <= power <= 30
@@ -91,7 +97,9 @@ def test_damaged_json_is_taken_exactly_when_the_standard_library_takes_it(value,
     raw = bytearray(json.dumps(value, ensure_ascii=False).encode())
     for _ in range(data.draw(st.integers(1, 3))):
         position = data.draw(st.integers(0, len(raw) - 1))
-        damage = data.draw(st.sampled_from([b"", b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"0", b"-", b" ", b"e"]))
+        damage = data.draw(
+            st.sampled_from([b"", b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"0", b"-", b" ", b"e"])
+        )
         raw[position : position + data.draw(st.integers(0, 1))] = damage
         if not raw:
             return
@@ -107,7 +115,9 @@ def _is_finite(raw: bytes) -> bool:
     """Whether no number was damaged into one beyond our limits."""
     numbers: list[str] = []
     json.loads(raw, parse_float=lambda digits: numbers.append(digits) or 0.0)
-    return all(json_scan.number_fault(each.encode()) is None and math.isfinite(float(each)) for each in numbers)
+    return all(
+        json_scan.number_fault(each.encode()) is None and math.isfinite(float(each)) for each in numbers
+    )
 
 
 @given(st.binary(max_size=200))
@@ -118,12 +128,8 @@ def test_no_bytes_crash_the_scan(raw: bytes) -> None:
 @given(st.lists(st.tuples(OBJECTS, TEXT), max_size=8), st.sampled_from([None, 2]))
 def test_a_bundle_falls_into_the_resources_it_was_made_of(resources, indent) -> None:
     entries = [{"fullUrl": url, "resource": resource} for resource, url in resources]
-    raw = json.dumps({"type": "collection", "entry": entries}, indent=indent).replace("\\u0000", "0").encode()
-    try:
-        scan = scan_bundle(raw)
-    except JsonRefused as refused:
-        assert refused.code == "control-character"  # noqa: PT017 - control characters arrive escaped
-        return
+    raw = json.dumps({"type": "collection", "entry": entries}, indent=indent).encode()
+    scan = scan_bundle(raw)
     assert len(scan.entries) == len(entries)
     for entry, (resource, url) in zip(scan.entries, resources, strict=True):
         assert json.loads(raw[entry.start : entry.end]) == resource

@@ -83,10 +83,8 @@ def test_the_clinical_date_is_as_sent(resource: dict, expected: str) -> None:
         ({"resourceType": "Practitioner", "name": [{"text": "Dr Patel"}]}, "Dr Patel"),
         ({"resourceType": "Practitioner", "name": [{"given": ["Asha"], "family": "Patel"}]}, "Asha Patel"),
         ({"resourceType": "Encounter", "class": {"code": "AMB", "display": "ambulatory"}}, "ambulatory"),
-        (
-            {"resourceType": "MedicationRequest", "medicationReference": {"display": "Secret"}},
-            "MedicationRequest",
-        ),
+        ({"resourceType": "MedicationRequest", "medicationReference": {"display": "Aspirin"}}, "Aspirin"),
+        ({"resourceType": "Observation", "encounter": {"display": "Secret"}}, "Observation"),
         ({"resourceType": "Observation"}, "Observation"),
     ],
 )

@@ -158,7 +158,9 @@ LIMITS = [
 ]
 
 
-@pytest.mark.parametrize(("document", "limit", "code"), LIMITS, ids=lambda each: getattr(each, "__name__", ""))
+@pytest.mark.parametrize(
+    ("document", "limit", "code"), LIMITS, ids=lambda each: getattr(each, "__name__", "")
+)
 def test_each_limit_holds_below_at_and_above(document, limit: int, code: str) -> None:
     check_json(document(limit - 1))
     check_json(document(limit))
@@ -211,7 +213,17 @@ def test_each_bomb_is_answered_at_once_and_in_little_memory(name: str) -> None:
     assert peak < 4_000_000
 
 
-DIGITS = ("1.00", "0.40", "-0.0", "1e2", "1E+02", "100.0e-2", "0.30000000000000004", "-0", "12345678901234567.8")
+DIGITS = (
+    "1.00",
+    "0.40",
+    "-0.0",
+    "1e2",
+    "1E+02",
+    "100.0e-2",
+    "0.30000000000000004",
+    "-0",
+    "12345678901234567.8",
+)
 
 
 @pytest.mark.parametrize("digits", DIGITS)
@@ -296,7 +308,11 @@ BUNDLES_REFUSED = [
     (b'{"entry":[{},null,{}]}', "entry-not-object", "/entry/1"),
     (b'{"entry":[{},"x"]}', "entry-not-object", "/entry/1"),
     (b"[]", "not-an-object", ""),
-    (b'{"entry":[{"link":"' + b"x" * parse.ENTRY_ENVELOPE_BYTES_MAX + b'"}]}', "envelope-too-large", "/entry/0"),
+    (
+        b'{"entry":[{"link":"' + b"x" * parse.ENTRY_ENVELOPE_BYTES_MAX + b'"}]}',
+        "envelope-too-large",
+        "/entry/0",
+    ),
 ]
 
 

@@ -51,9 +51,7 @@ def test_unchanged_forgery_would_pass() -> None:
     assert isinstance(TOKENS.verify(forged(), NOW), AccessClaims)
 
 
-@pytest.mark.parametrize(
-    "claim", ["iss", "aud", "sub", "client_id", "iat", "exp", "jti", "kind", "cnf"]
-)
+@pytest.mark.parametrize("claim", ["iss", "aud", "sub", "client_id", "iat", "exp", "jti", "kind", "cnf"])
 def test_missing_claim_is_refused(claim: str) -> None:
     with pytest.raises(TokenRefused):
         TOKENS.verify(forged(without=claim), NOW)

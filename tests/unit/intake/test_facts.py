@@ -53,7 +53,9 @@ def test_several_subjects_are_several_claims() -> None:
 
 
 def test_the_subject_of_a_contained_item_is_a_claim_too() -> None:
-    resource = {"contained": [{"resourceType": "ServiceRequest", "id": "r", "subject": {"reference": "Patient/2"}}]}
+    resource = {
+        "contained": [{"resourceType": "ServiceRequest", "id": "r", "subject": {"reference": "Patient/2"}}]
+    }
     assert [claim.reference for claim in subject_claims(resource)] == ["Patient/2"]
 
 

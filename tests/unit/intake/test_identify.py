@@ -85,7 +85,9 @@ def test_nobody_is_named_when_the_extract_is_unclear(unclear: PersonClaims) -> N
             id="a conditional subject",
         ),
         pytest.param(
-            claims(patient(), subjects=(about("Patient?identifier=https%3A%2F%2Fhospital.example%2Fmrn%7CA1"),)),
+            claims(
+                patient(), subjects=(about("Patient?identifier=https%3A%2F%2Fhospital.example%2Fmrn%7CA1"),)
+            ),
             id="a conditional subject by alias, percent-encoded",
         ),
         pytest.param(
@@ -122,7 +124,9 @@ def test_an_extract_that_agrees_in_everything_is_taken(agreeing: PersonClaims) -
         pytest.param(claims(patient(birth_date="1980-02")), Disagreement.BIRTH_DATE, id="part of a date"),
         pytest.param(claims(patient(birth_date="")), Disagreement.BIRTH_DATE, id="no birth date"),
         pytest.param(
-            claims(patient(), patient(birth_date="1990-01-01")), Disagreement.BIRTH_DATE, id="a second Patient"
+            claims(patient(), patient(birth_date="1990-01-01")),
+            Disagreement.BIRTH_DATE,
+            id="a second Patient",
         ),
         pytest.param(
             claims(patient(), subjects=(about("Patient/other"),)), Disagreement.SUBJECT, id="another subject"
@@ -133,7 +137,9 @@ def test_an_extract_that_agrees_in_everything_is_taken(agreeing: PersonClaims) -
             id="the same id on a server the extract did not name",
         ),
         pytest.param(
-            claims(patient(), subjects=(about("urn:uuid:unknown"),)), Disagreement.SUBJECT, id="an unknown urn"
+            claims(patient(), subjects=(about("urn:uuid:unknown"),)),
+            Disagreement.SUBJECT,
+            id="an unknown urn",
         ),
         pytest.param(
             claims(patient(), subjects=(about("Patient/pat", OTHER),)),
@@ -151,7 +157,9 @@ def test_an_extract_that_agrees_in_everything_is_taken(agreeing: PersonClaims) -
             id="a conditional subject asking for more",
         ),
         pytest.param(
-            claims(patient(), subjects=(about(""),)), Disagreement.SUBJECT, id="a subject known by display alone"
+            claims(patient(), subjects=(about(""),)),
+            Disagreement.SUBJECT,
+            id="a subject known by display alone",
         ),
         pytest.param(
             claims(patient(), subjects=(SubjectClaim(reference="#", contained=patient(())),)),

@@ -60,7 +60,9 @@ def test_names_differ_by_type_and_by_organisation_and_record() -> None:
 def test_a_urn_is_an_identity_in_a_collection_and_a_passing_name_in_a_transaction() -> None:
     one, two = entry(0, full_url="urn:uuid:1"), entry(0, full_url="urn:uuid:2")
     assert named(one, contents="a").ids != named(two, contents="a").ids
-    assert named(one, contents="a", is_transaction=True).ids == named(two, contents="a", is_transaction=True).ids
+    assert (
+        named(one, contents="a", is_transaction=True).ids == named(two, contents="a", is_transaction=True).ids
+    )
 
 
 def test_entries_that_share_an_identifier_are_told_apart_by_source_id() -> None:
@@ -92,7 +94,12 @@ def test_a_repeat_among_others_is_found() -> None:
 def test_references_inside_the_extract_lead_to_served_items() -> None:
     names = named(entry(0, "x", "i", "urn:uuid:1"), entry(1, "p", resource_type="Patient"))
     served = f"Observation/{names.ids[0]}"
-    for reference in ("urn:uuid:1", "Observation/x", "Observation/x/_history/3", "Observation?identifier=s|i"):
+    for reference in (
+        "urn:uuid:1",
+        "Observation/x",
+        "Observation/x/_history/3",
+        "Observation?identifier=s|i",
+    ):
         assert new_reference(reference, names, MAC, {}) == served
     assert new_reference("Patient/p", names, MAC, {}) == f"Patient/{PATIENT}"
 
@@ -108,7 +115,10 @@ def test_a_reference_out_of_the_extract_gets_the_id_its_target_has_or_would_have
     later = f"Practitioner/{named(entry(0, 'g', resource_type='Practitioner')).ids[0]}"
     names = named(entry(0, "x"))
     assert new_reference("Practitioner/g", names, MAC, {}) == later
-    assert new_reference("Practitioner/g", names, MAC, {"Practitioner/g": ("Practitioner", "k")}) == "Practitioner/k"
+    assert (
+        new_reference("Practitioner/g", names, MAC, {"Practitioner/g": ("Practitioner", "k")})
+        == "Practitioner/k"
+    )
     by_identifier = named(entry(0, "any", "npi", resource_type="Practitioner")).ids[0]
     assert new_reference("Practitioner?identifier=s%7Cnpi", names, MAC, {}) == f"Practitioner/{by_identifier}"
 
@@ -136,7 +146,12 @@ def test_the_content_key_forgets_place_names_and_narrative() -> None:
         "subject": {"reference": "urn:uuid:1"},
         "code": {"text": "Asthma"},
     }
-    two = {"code": {"text": "Asthma"}, "resourceType": "Condition", "subject": {"reference": "urn:uuid:2"}, "id": "2"}
+    two = {
+        "code": {"text": "Asthma"},
+        "resourceType": "Condition",
+        "subject": {"reference": "urn:uuid:2"},
+        "id": "2",
+    }
     assert content_key_of(one) == content_key_of(two)
     assert content_key_of(one) != content_key_of(two | {"code": {"text": "Eczema"}})
     assert content_key_of(one) != content_key_of(two | {"subject": {"reference": "Patient/2"}})

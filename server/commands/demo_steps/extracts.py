@@ -1,0 +1,144 @@
+"""What an organisation sends: taken once, held when it is about somebody else, and never without a link."""
+
+import json
+from typing import Any
+from uuid import NAMESPACE_URL, uuid5
+
+from server.commands.demo_file import DemoCitizen
+from server.commands.demo_steps.journey import Journey, Step, must, name_of
+from server.commands.extract_sender import Report
+
+SURGERY = "ZHD01"
+TRUST = "ZHD02"
+HIDDEN_NOTE = "demo-hidden-note"
+CANONICAL_WORDS = "Talked about sleep."
+NOBODYS_NUMBER = "9993002194"
+
+_ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+
+
+def steps() -> list[Step]:
+    """The steps, in order."""
+    return [
+        Step("The surgery sends George's record an item, and sending it again changes nothing", _send_twice),
+        Step("A rehearsal says what would happen, and keeps nothing", _rehearse),
+        Step("An extract about the wrong person is held, and nothing of it is published", _wrong_person),
+        Step("An organisation Aisha never linked gets the same answer", _no_link),
+    ]
+
+
+def hidden_bundle(person: DemoCitizen, words: str, *, about: DemoCitizen | None = None) -> bytes:
+    """An extract with one mental-health item, which George's shares leave out. `about` whom is a claim."""
+    claimed = about or person
+    patient_url, condition_url = _url("patient"), _url(HIDDEN_NOTE)
+    patient: dict[str, Any] = {
+        "resourceType": "Patient",
+        "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": claimed.nhs_number}],
+        "birthDate": person.birth_date,
+    }
+    condition: dict[str, Any] = {
+        "resourceType": "Condition",
+        "meta": {"security": [{"system": _ACT_CODE, "code": "MH"}]},
+        "identifier": [{"system": "https://beeston-vale.example/Id/condition", "value": HIDDEN_NOTE}],
+        "clinicalStatus": _status("clinical", "active"),
+        "verificationStatus": _status("ver-status", "confirmed"),
+        "code": {"text": "Trouble sleeping since bereavement"},
+        "subject": {"reference": patient_url},
+        "recordedDate": "2026-01-15",
+        "note": [{"text": words}],
+    }
+    entries = [_entry(patient_url, patient), _entry(condition_url, condition)]
+    return json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode()
+
+
+async def send_hidden(journey: Journey, words: str) -> Report:
+    """Sends George's hidden item with these words."""
+    report = await journey.sender(SURGERY).send(hidden_bundle(journey.person, words))
+    must(report["state"] == "done", f"the extract ended {report['state']}")
+    return report
+
+
+async def _send_twice(journey: Journey) -> None:
+    first = await send_hidden(journey, CANONICAL_WORDS)
+    must(first["counts"]["quarantined"] == 0, f"the first sending ended {first['counts']}")
+    bundle = hidden_bundle(journey.person, CANONICAL_WORDS)
+    again = await journey.sender(SURGERY).send(bundle)
+    counts = again["counts"]
+    must(again["state"] == "done", f"the second sending ended {again['state']}")
+    must(counts["new"] == counts["changed"] == 0, f"the second sending changed something: {counts}")
+    before, after = _condition_line(first), _condition_line(again)
+    must(before["id"] == after["id"], "the second sending made another item")
+    must(before["version"] == after["version"], "the second sending made another version")
+    hidden = await journey.citizen.expect(200, "GET", f"/fhir/Condition/{after['id']}")
+    journey.items[HIDDEN_NOTE] = name_of(hidden)
+    journey.own[name_of(hidden)] = hidden
+
+
+async def _rehearse(journey: Journey) -> None:
+    bundle = hidden_bundle(journey.person, f"Only a rehearsal {journey.play_id}.")
+    report = await journey.sender(SURGERY).send(bundle, dry_run="true")
+    must(report["counts"]["changed"] == 1, f"the rehearsal said {report['counts']}")
+    _, logical_id = journey.item(HIDDEN_NOTE)
+    kept = await journey.citizen.expect(200, "GET", f"/fhir/Condition/{logical_id}")
+    must(kept["note"][0]["text"] == CANONICAL_WORDS, "the rehearsal was kept")
+
+
+async def _wrong_person(journey: Journey) -> None:
+    before = await _conditions(journey)
+    sender = journey.sender(SURGERY)
+    for about in (journey.other_person, _nobody(journey.person)):
+        report = await sender.send(hidden_bundle(journey.person, "Not hers.", about=about))
+        _must_be_held(report)
+    must(await _conditions(journey) == before, "a held extract changed George's record")
+
+
+async def _no_link(journey: Journey) -> None:
+    other = journey.other_person
+    no_link = await journey.sender(TRUST).send(hidden_bundle(other, "Not asked for."))
+    unknown = await journey.sender(TRUST).send(hidden_bundle(_nobody(other), "Not asked for."))
+    _must_be_held(no_link)
+    must(_face(no_link) == _face(unknown), "the report tells a missing link from an unknown person")
+
+
+async def _conditions(journey: Journey) -> int:
+    found = await journey.citizen.expect(200, "GET", "/fhir/Condition?_count=200")
+    return len(found["entry"])
+
+
+def _must_be_held(report: Report) -> None:
+    must(report["state"] == "held", f"the extract ended {report['state']}, not held")
+    published = {name: report["counts"][name] for name in ("new", "changed", "unchanged")}
+    must(not any(published.values()), f"a held extract published {published}")
+    must(not report["items"], "the report of a held extract speaks of its items")
+
+
+def _face(report: Report) -> dict[str, Any]:
+    return {name: value for name, value in report.items() if name not in {"extract_id", "received_at"}}
+
+
+def _condition_line(report: Report) -> dict[str, Any]:
+    return next(line for line in report["items"] if line["type"] == "Condition")
+
+
+def _nobody(like: DemoCitizen) -> DemoCitizen:
+    return DemoCitizen(
+        subject="",
+        name="Nobody",
+        nhs_number=NOBODYS_NUMBER,
+        birth_date=like.birth_date,
+        record_id="",
+        patient_id="",
+    )
+
+
+def _status(kind: str, code: str) -> dict[str, Any]:
+    return {"coding": [{"system": f"http://terminology.hl7.org/CodeSystem/condition-{kind}", "code": code}]}
+
+
+def _entry(url: str, resource: dict[str, Any]) -> dict[str, Any]:
+    request = {"method": "POST", "url": resource["resourceType"]}
+    return {"fullUrl": url, "resource": resource, "request": request}
+
+
+def _url(name: str) -> str:
+    return f"urn:uuid:{uuid5(NAMESPACE_URL, f'held-demo/{name}')}"

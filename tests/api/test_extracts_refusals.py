@@ -1,0 +1,149 @@
+"""What cannot be taken at all is refused at once, with its rule and place, and nothing of it is kept (T18)."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.extracts import bundle, encoded, observation, patient
+from tests.intake_world import IntakeWorld, intake_world
+from tests.world import AMINA
+
+PERSON = patient(str(AMINA.nhs_number), str(AMINA.birth_date))
+SOUND = encoded(bundle([PERSON, observation()]))
+
+
+def with_text(text: str) -> bytes:
+    """A sound extract in which one string is replaced by raw JSON."""
+    return SOUND.replace(b'"Haemoglobin A1c"', text.encode("utf-8", "surrogatepass"))
+
+
+REFUSED: dict[str, tuple[bytes, int, str]] = {
+    "empty": (b"", 400, "empty"),
+    "not JSON": (b"<Bundle/>", 400, "syntax"),
+    "cut short": (SOUND[:-3], 400, "syntax"),
+    "two values": (SOUND + b"{}", 400, "trailing"),
+    "duplicate key": (SOUND.replace(b'"status":', b'"status":"draft","status":'), 400, "duplicate-key"),
+    "escaped duplicate key": (SOUND.replace(b'"status":', b'"st\\u0061tus":"draft","status":'), 400, "duplicate-key"),
+    "NUL": (with_text('"a\\u0000b"'), 400, "control-character"),
+    "raw control character": (with_text('"a\x01b"'), 400, "control-character"),
+    "lone surrogate": (with_text('"\\ud800"'), 400, "lone-surrogate"),
+    "not UTF-8": (SOUND.replace(b"Haemoglobin", b"H\xe6moglobin"), 400, "not-utf8"),
+    "byte order mark": (b"\xef\xbb\xbf" + SOUND, 400, "byte-order-mark"),
+    "65 deep": (with_text("[" * 65 + "]" * 65), 400, "too-deep"),
+    "100,000 deep": (b"[" * 100_000, 400, "too-deep"),
+    "huge exponent": (SOUND.replace(b"7.40", b"1e2000000"), 400, "number-exponent"),
+    "huge number": (SOUND.replace(b"7.40", b"9" * 1_000_000), 400, "number-too-long"),
+    "19 digits": (SOUND.replace(b"7.40", b"1234567890.123456789"), 400, "number-digits"),
+    "NaN": (SOUND.replace(b"7.40", b"NaN"), 400, "not-a-number"),
+    "513 keys": (with_text(json.dumps(dict.fromkeys(map(str, range(513)), 1))), 400, "too-many-keys"),
+    "10,001 elements": (with_text(json.dumps([1] * 10_001)), 413, "array-too-long"),
+    "a string of 1 MB and a byte": (with_text('"' + "a" * (1024 * 1024 + 1) + '"'), 400, "string-too-long"),
+    "10,001 entries": (encoded(bundle([{"resourceType": "Basic"}] * 10_001)), 413, "array-too-long"),
+    "entries not in an array": (b'{"resourceType":"Bundle","type":"collection","entry":{}}', 400, "entry-not-array"),
+    "an entry that is a text": (b'{"resourceType":"Bundle","type":"collection","entry":["x"]}', 400, "entry-not-object"),
+    "an array": (b"[]", 400, ""),
+    "not a Bundle": (encoded(PERSON), 422, ""),
+    "a searchset": (encoded(bundle([PERSON], "searchset")), 422, ""),
+    "a batch": (encoded(bundle([PERSON], "batch")), 422, ""),
+    "no type": (b'{"resourceType":"Bundle"}', 422, ""),
+}  # fmt: skip
+
+
+def problem(response: httpx.Response) -> dict[str, Any]:
+    assert response.headers["content-type"].startswith("application/problem+json")
+    return response.json()
+
+
+async def test_each_malformed_body_is_refused_with_its_rule(tmp_path: Path) -> None:
+    async with intake_world(tmp_path) as world:
+        await world.post(SOUND, query="?dry_run=true")
+        for name, (body, status, rule) in REFUSED.items():
+            began = time.monotonic()
+            response = await world.post(body)
+            assert response.status_code == status, (name, response.text)
+            assert rule in problem(response)["detail"], name
+            # The target is 100 ms; a busy machine is given some more, and bodies of 1 MB their length.
+            assert time.monotonic() - began < 0.5 + len(body) / 2_000_000, name
+        assert await world.clinical_types() == []
+        await took_nothing(world)
+
+
+async def took_nothing(world: IntakeWorld) -> None:
+    """No extract row and no holding record was made."""
+    from server.storage import directory_intake
+
+    assert await world.held.parts.storage.look_up(directory_intake.unfinished) == []
+
+
+async def test_the_refusal_points_at_the_place(tmp_path: Path) -> None:
+    async with intake_world(tmp_path) as world:
+        response = await world.post(SOUND.replace(b"7.40", b"1e99"))
+        assert problem(response)["pointer"] == "/entry/1/resource/valueQuantity/value"
+
+
+async def test_a_body_of_20_mb_is_taken_and_one_byte_more_is_not(tmp_path: Path) -> None:
+    limit = 20 * 1024 * 1024
+    filler = {"resourceType": "Basic", "id": "b", "author": {"display": "a" * 1_000_000}}
+    body = encoded(bundle([PERSON, *[filler | {"id": f"b{index}"} for index in range(20)]]))
+    exact = body + b" " * 40_000
+    exact = exact[:-1] if len(exact) > limit else exact
+    async with intake_world(tmp_path) as world:
+        fill = {"resourceType": "Basic", "id": "fill", "author": {"display": ""}}
+        rest = limit - len(
+            encoded(bundle([PERSON, *[filler | {"id": f"b{index}"} for index in range(20)], fill]))
+        )
+        fill["author"]["display"] = "a" * rest
+        largest = encoded(bundle([PERSON, *[filler | {"id": f"b{index}"} for index in range(20)], fill]))
+        assert len(largest) == limit
+        report = await world.send(largest)
+        assert (report["state"], report["counts"]["not_supported"]) == ("done", 21)
+        assert (await world.post(largest + b" ")).status_code == 413
+
+        async def endless() -> Any:
+            for _ in range(21 * 16):
+                yield b" " * 65_536
+
+        streamed = await world.sender.call(
+            "POST", "/extracts", content=endless(), headers={"Content-Type": "application/fhir+json"}
+        )
+        assert streamed.status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "application/fhir+json;fhirVersion=3.0"}, 415),
+        ({"Content-Type": "application/fhir+ndjson"}, 415),
+        ({"Content-Type": "application/xml"}, 415),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/fhir+json;charset=utf-16"}, 415),
+        ({"Content-Type": "application/fhir+json", "Content-Encoding": "gzip"}, 415),
+        ({"Content-Type": "application/fhir+json", "Idempotency-Key": "x" * 201}, 400),
+        ({"Content-Type": "application/fhir+json; fhirVersion=4.0"}, 202),
+        ({"Content-Type": 'application/fhir+json; charset="UTF-8"'}, 202),
+        ({"Content-Type": "application/json"}, 202),
+    ],
+)
+async def test_only_fhir_json_of_r4_is_taken(tmp_path: Path, headers: dict[str, str], status: int) -> None:
+    async with intake_world(tmp_path) as world:
+        response = await world.post(SOUND, headers=headers, query="?dry_run=true")
+        assert response.status_code == status, response.text
+
+
+@pytest.mark.parametrize(
+    "query", ["?extent=half", "?dry_run=1", "?dry_run=", "?extend=full", "?extent=full&extent=full"]
+)
+async def test_unknown_parameters_and_values_are_refused(tmp_path: Path, query: str) -> None:
+    async with intake_world(tmp_path) as world:
+        assert (await world.post(SOUND, query=query)).status_code == 400
+
+
+async def test_nobody_but_an_integrator_may_send(tmp_path: Path) -> None:
+    async with intake_world(tmp_path) as world:
+        assert (await world.post(SOUND, sender=world.owner)).status_code == 403
+        nobody = world.held.client()
+        assert (await world.post(SOUND, sender=nobody)).status_code == 401
