@@ -17,7 +17,7 @@ import msgspec
 from fhir_profiles.heads import Head, HeldReference
 from fhir_profiles.labels_by_type import SUPPORTING_TYPES
 from fhir_profiles.references import Key
-from fhir_profiles.slices import Slice, is_unticked_free, permits
+from fhir_profiles.slices import Slice, SliceTest
 
 HEADS_IN_ONE_STEP = 500
 
@@ -51,8 +51,8 @@ def close(heads: Mapping[Key, Head], shared: Slice, today: date) -> Visible:
 
 def closing(heads: Mapping[Key, Head], shared: Slice, today: date) -> Generator[None, None, Visible]:
     """The closure in steps of 500 heads, so that others get their turn in between."""
-    graph = _Graph(heads, shared)
-    for turn in (graph.gather(today), graph.let_fall(), graph.reach()):
+    graph = _Graph(heads, SliceTest(shared, today))
+    for turn in (graph.gather(), graph.let_fall(), graph.reach()):
         yield from _every(turn, HEADS_IN_ONE_STEP)
     return (yield from graph.result())
 
@@ -64,39 +64,38 @@ def _every(turns: Iterator[None], count: int) -> Iterator[None]:
 
 
 class _Graph:
-    def __init__(self, heads: Mapping[Key, Head], shared: Slice) -> None:
+    def __init__(self, heads: Mapping[Key, Head], shared: SliceTest) -> None:
         self._heads = heads
         self._slice = shared
-        self._added = frozenset(shared.add)
-        self._hidden = frozenset(shared.hide)
+        self._added = shared.added
         self._standing: dict[Key, Head] = {}
         self._provenance: dict[Key, Head] = {}
         # Supporting items that only the items added one by one may refer to: they carry an unticked class.
         self._only_for_added: set[Key] = set()
         self._reached: set[Key] = set()
 
-    def gather(self, today: date) -> Iterator[None]:
+    def gather(self) -> Iterator[None]:
         """Step 1."""
         sensitive_supporting: set[Key] = set()
         for key, head in self._heads.items():
             yield
             if head.resource_type in SUPPORTING_TYPES:
-                if _name(key) in self._hidden:
+                if _name(key) in self._slice.hidden:
                     continue
-                if not is_unticked_free(self._slice, head) and _name(key) not in self._added:
+                if not self._slice.has_every_class_ticked(head) and _name(key) not in self._added:
                     sensitive_supporting.add(key)
                 else:
                     self._standing[key] = head
             elif head.resource_type == "Provenance":
-                if is_unticked_free(self._slice, head) and _name(key) not in self._hidden:
+                if self._slice.has_every_class_ticked(head) and _name(key) not in self._slice.hidden:
                     self._provenance[key] = head
-            elif permits(self._slice, head, today):
+            elif self._slice.names(head):
                 self._standing[key] = head
         self._admit_for_added(sensitive_supporting)
 
     def _admit_for_added(self, sensitive: set[Key]) -> None:
         """An item the citizen added is shown with the medication it cannot stand without."""
-        for key in [key for key in self._standing if _name(key) in self._added]:
+        for key in [key for key in self._standing if self._added and _name(key) in self._added]:
             for reference in self._standing[key].references:
                 target = _target(reference)
                 if reference.is_needed and target in sensitive:
@@ -107,25 +106,26 @@ class _Graph:
     def let_fall(self) -> Iterator[None]:
         """Step 2."""
         needed_by: defaultdict[Key, list[Key]] = defaultdict(list)
-        waiting: deque[Key] = deque()
+        falling: deque[Key] = deque()
         for key, head in self._standing.items():
             yield
             for reference in head.references:
                 if reference.is_needed:
                     needed_by[_target(reference)].append(key)
             if not self._can_stand(key, head):
-                waiting.append(key)
-        while waiting:
+                falling.append(key)
+        fallen = set(falling)
+        while falling:
             yield
-            key = waiting.popleft()
-            if self._standing.pop(key, None) is None:
-                continue
+            key = falling.popleft()
+            del self._standing[key]
             for dependant in needed_by[key]:
-                head = self._standing.get(dependant)
-                if head is not None and not self._can_stand(dependant, head):
-                    waiting.append(dependant)
+                if dependant not in fallen and not self._can_stand(dependant, self._standing[dependant]):
+                    fallen.add(dependant)
+                    falling.append(dependant)
 
     def _can_stand(self, key: Key, head: Head) -> bool:
+        """Whether of each group of needed references at least one resolves."""
         alive: dict[str, bool] = {}
         for reference in head.references:
             if reference.is_needed:
@@ -148,25 +148,29 @@ class _Graph:
         while waiting.keys:
             yield
             key = waiting.keys.popleft()
-            head = self._standing.get(key) or self._provenance[key]
-            if head.resource_type == "Patient":
-                # The reduced Patient shows none of its references.
-                continue
-            for reference in head.references:
-                target = _target(reference)
-                if target[0] in SUPPORTING_TYPES and self._resolves(key, target, self._standing):
-                    self._visit(target, waiting)
+            for follower in (*self._supporting_of(key), *self._provenance_of(key, waiting)):
+                self._visit(follower, waiting)
 
     def _visit(self, key: Key, waiting: "_Waiting") -> None:
-        if key in self._reached:
+        if key not in self._reached:
+            self._reached.add(key)
+            waiting.keys.append(key)
+
+    def _supporting_of(self, key: Key) -> Iterator[Key]:
+        head = self._standing.get(key) or self._provenance[key]
+        if head.resource_type == "Patient":
+            # The reduced Patient shows none of its references.
             return
-        self._reached.add(key)
-        waiting.keys.append(key)
-        if not self._is_whole(key):
-            return
-        for provenance in waiting.without_target(key):
-            if self._can_stand(provenance, self._provenance[provenance]):
-                self._visit(provenance, waiting)
+        for reference in head.references:
+            target = _target(reference)
+            if target[0] in SUPPORTING_TYPES and self._resolves(key, target, self._standing):
+                yield target
+
+    def _provenance_of(self, key: Key, waiting: "_Waiting") -> Iterator[Key]:
+        if waiting.has_provenance_of(key) and self._is_whole(key):
+            for provenance in waiting.complete_with(key):
+                if self._can_stand(provenance, self._provenance[provenance]):
+                    yield provenance
 
     def _is_whole(self, key: Key) -> bool:
         """Whether an item is shown as it is, references to Provenance aside.
@@ -176,15 +180,12 @@ class _Graph:
         head = self._standing.get(key)
         if head is None:
             return key in self._provenance
-        if head.resource_type == "Patient" or self._withholds_contact(head):
+        if head.resource_type == "Patient" or self._slice.withholds_contact(head):
             return False
         return all(
             reference.resource_type == "Provenance" or self._resolves(key, _target(reference), self._standing)
             for reference in head.references
         )
-
-    def _withholds_contact(self, head: Head) -> bool:
-        return "contact" in head.labels.parts and "contact" not in self._slice.categories
 
     def result(self) -> Generator[None, None, Visible]:
         cut: dict[Key, frozenset[Key]] = {}
@@ -199,10 +200,10 @@ class _Graph:
     def _cut_from(self, key: Key) -> frozenset[Key]:
         head = self._heads[key]
         if head.resource_type == "Patient":
-            return frozenset({REDUCED} if "contact" in self._slice.categories else {REDUCED, CONTACT})
+            return frozenset({REDUCED} if self._slice.shares_contact else {REDUCED, CONTACT})
         targets = {_target(reference) for reference in head.references}
         missing = {target for target in targets if not self._resolves(key, target, self._reached)}
-        return frozenset(missing | {CONTACT}) if self._withholds_contact(head) else frozenset(missing)
+        return frozenset(missing | {CONTACT}) if self._slice.withholds_contact(head) else frozenset(missing)
 
 
 class _Waiting:
@@ -218,10 +219,13 @@ class _Waiting:
             for target in targets:
                 self._tells_of[target].append(key)
 
-    def without_target(self, target: Key) -> list[Key]:
+    def has_provenance_of(self, target: Key) -> bool:
+        return target in self._tells_of
+
+    def complete_with(self, target: Key) -> list[Key]:
         """The Provenance that now have all their targets."""
         complete: list[Key] = []
-        for key in self._tells_of.get(target, ()):
+        for key in self._tells_of[target]:
             missing = self._missing[key]
             missing.discard(target)
             if not missing:

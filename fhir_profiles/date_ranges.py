@@ -69,7 +69,8 @@ def _end(start: datetime, found: re.Match[str]) -> datetime:
     if found["day"]:
         return _moved(start, timedelta(days=1))
     if found["month"]:
-        return _moved(start.replace(day=28), timedelta(days=4)).replace(day=1) if start < _LAST_MONTH else _LAST
+        next_month = _moved(start, timedelta(days=31)).replace(day=1)
+        return next_month if start < _LAST_MONTH else _LAST
     return start.replace(year=start.year + 1) if start.year < 9999 else _LAST
 
 

@@ -10,13 +10,12 @@ import json
 import re
 from typing import NoReturn
 
+from fhir_profiles.json_faults import JsonRefused, number_fault, pointer_step, string_fault
+
 DEPTH_MAX = 64
 KEYS_MAX = 512
 ARRAY_MAX = 10_000
 STRING_BYTES_MAX = 1024 * 1024
-NUMBER_CHARACTERS_MAX = 40
-SIGNIFICANT_DIGITS_MAX = 18
-EXPONENT_MAX = 30
 # A body of more values than this is a bomb: the densest published records have a tenth of it in 20 MB.
 VALUES_MAX = 2_000_000
 # Tokens out of the ordinary (very long or oddly escaped) cost ten times as much; no real body has many.
@@ -55,7 +54,6 @@ _MEMBER_LAST, _MEMBER, _MEMBER_OPEN, _ELEMENT, _ELEMENT_LAST, _CLOSE, _CLOSE_COM
 )
 
 _NUMBER_RUN = re.compile(rb"[0-9.eE+-]{0,64}")
-_NUMBER_PARTS = re.compile(rb"-?(0|[1-9][0-9]*)(?:\.([0-9]+))?(?:[eE]([+-]?[0-9]+))?\Z")
 _STRING_RUN = re.compile(rb"(?:" + _PLAIN + rb"{1,4096}+|" + _ESCAPE + rb"){1,256}+")
 _BLANK_RUN = re.compile(rb"[ \t\n\r]{0,4096}+")
 _WORDS = (b"true", b"false", b"null")
@@ -70,21 +68,6 @@ Span = tuple[int, bytes | int, int, int]
 """A container that has closed: how many it stood in, its name or index, its first byte, the byte after."""
 Frame = tuple[set[bytes] | None, int, bytes | int, int]
 """A container left for an inner one: its keys (None: an array), its count; the inner one's name and start."""
-
-
-class JsonRefused(Exception):
-    """This JSON breaks one of our reading rules.
-
-    `code` is stable; `pointer` is the JSON pointer of the value at fault, "" for the whole document;
-    `offset` is the byte where reading stopped, None when the fault has no place.
-    """
-
-    def __init__(self, code: str, detail: str, *, pointer: str = "", offset: int | None = None) -> None:
-        self.code = code
-        self.detail = detail
-        self.pointer = pointer
-        self.offset = offset
-        super().__init__(f"{detail} ({code} at {pointer or 'the top'}, byte {offset})")
 
 
 def check_text(raw: bytes) -> None:
@@ -286,7 +269,7 @@ class JsonScan:
                 self._refuse("string-too-long", f"A string is longer than {STRING_BYTES_MAX} bytes.", start)
         if self._raw[pos : pos + 1] == b'"':
             return pos + 1
-        return self._refuse(*_string_fault(self._raw[pos : pos + 6]), pos)
+        return self._refuse(*string_fault(self._raw[pos : pos + 6]), pos)
 
     def _word_end(self, pos: int) -> int:
         for word in _WORDS:
@@ -314,38 +297,4 @@ class JsonScan:
         names = [frame[2] for frame in self._frames[1:]]
         if self._name is not None and code not in {"syntax", "trailing"}:
             names.append(self._name)
-        raise JsonRefused(code, detail, pointer="".join(_step(name) for name in names), offset=offset)
-
-
-def number_fault(text: bytes) -> tuple[str, str] | None:
-    """Why this number is not taken, as (code, detail); None when it is one and within our limits."""
-    if len(text) > NUMBER_CHARACTERS_MAX:
-        return "number-too-long", f"A number is longer than {NUMBER_CHARACTERS_MAX} characters."
-    parts = _NUMBER_PARTS.match(text)
-    if parts is None:
-        return "syntax", "A value is missing or is not JSON."
-    whole, fraction, exponent = parts.groups(b"")
-    if len((whole + fraction).lstrip(b"0")) > SIGNIFICANT_DIGITS_MAX:
-        return "number-digits", f"A number has more than {SIGNIFICANT_DIGITS_MAX} significant digits."
-    if abs(int(exponent or b"0")) > EXPONENT_MAX:
-        return "number-exponent", f"A number's exponent is outside -{EXPONENT_MAX} to {EXPONENT_MAX}."
-    return None
-
-
-def _string_fault(found: bytes) -> tuple[str, str]:
-    """Why a string cannot go on with these bytes, as (code, detail)."""
-    if not found:
-        return "syntax", "A string is not closed."
-    if found[0] < 0x20:
-        return "control-character", "A string holds a control character."
-    if found[1:2] in {b"b", b"f"} or re.match(rb"\\u00[01]", found):
-        return "control-character", "A string holds an escaped control character."
-    if re.match(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}", found):
-        return "lone-surrogate", "A string holds half of a character (a lone surrogate)."
-    return "syntax", "A string holds an unknown escape."
-
-
-def _step(name: bytes | int) -> str:
-    """One step of a JSON pointer. Long names are cut: an error need not repeat what was sent."""
-    text = str(name) if isinstance(name, int) else name[:64].decode(errors="replace")
-    return "/" + text.replace("~", "~0").replace("/", "~1")
+        raise JsonRefused(code, detail, pointer="".join(pointer_step(name) for name in names), offset=offset)

@@ -3,6 +3,8 @@
 Source: the R4 StructureDefinitions (minimum 1, type Reference or holding one). A test compares the two.
 """
 
+import re
+
 # Written as in JSON, so a choice such as `medication[x]` stands under each name that can hold a reference.
 _NEEDED = frozenset(
     {
@@ -64,6 +66,7 @@ _NEEDED = frozenset(
 )
 # May stand anywhere. A modifier extension is needed because its element reads wrongly without it.
 _NEEDED_ANYWHERE = frozenset({"modifierExtension"})
+_PROVISIONS = re.compile(r"(?:\.provision)+")
 _SIGNATURES = (".signature", ".valueSignature")
 
 
@@ -83,4 +86,4 @@ def _own_path(path: str) -> str:
     _, found, inner = path.rpartition(".contained(")
     own = inner.replace(")", "", 1) if found else path
     # A provision of a Consent holds further provisions of the same shape.
-    return own.replace(".provision.provision", ".provision") if own.startswith("Consent.") else own
+    return _PROVISIONS.sub(".provision", own) if own.startswith("Consent.") else own

@@ -9,7 +9,8 @@ from typing import Any, cast
 
 import msgspec
 
-from fhir_profiles.json_scan import JsonRefused, JsonScan, Span
+from fhir_profiles.json_faults import JsonRefused
+from fhir_profiles.json_scan import JsonScan, Span
 
 __all__ = [
     "BundleScan",

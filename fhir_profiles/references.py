@@ -49,9 +49,9 @@ def references_in(resource: Resource) -> tuple[HeldReference, ...]:
     found: list[tuple[str, str]] = []
     _collect(resource, str(resource.get("resourceType", "")), found)
     outward = [(path, text) for path, text in found if not text.startswith("#")]
-    needed = {path for path in {path for path, _ in outward} if _is_needed(resource, path)}
+    needed = _needed_paths(resource, [path for path, _ in outward])
     return tuple(
-        HeldReference(f"{path}[{place}]" if _falls_with_any(path) else path, *target_of(text), path in needed)
+        HeldReference(f"{path}[{place}]" if _counts_alone(path) else path, *target_of(text), path in needed)
         for place, (path, text) in enumerate(outward)
     )
 
@@ -263,28 +263,41 @@ def _collect_array(elements: list[Any], path: str, found: list[tuple[str, str]])
             _collect(element, path, found)
 
 
-def _is_needed(resource: Resource, path: str) -> bool:
-    """Whether the resource falls when every reference at the path has been cut.
+def _needed_paths(resource: Resource, paths: list[str]) -> set[str]:
+    """The paths whose references the resource needs.
 
-    Found by cutting them where it depends on the rest of the resource: another agent of a Provenance that is
-    named by display alone keeps it standing.
+    A reference in a contained resource or a modifier extension may bring down what others would not, so each
+    of them counts alone and is needed unless the resource stands without all of them: rather too little is
+    shown than something that cannot stand.
     """
-    parent, _, name = path.rpartition(".")
-    if _falls_with_any(path):
-        return is_needed_element(parent, name) or ".modifierExtension" in path
-    if not is_needed_element(parent, name):
-        return False
-    if isinstance(resource.get(path.partition(".")[2]), dict):
+    candidates = {path for path in paths if _could_be_needed(path)}
+    alone = {path for path in candidates if _counts_alone(path)}
+    needed = {path for path in candidates - alone if _falls_without(resource, {path})}
+    if not alone:
+        return needed
+    is_one_of_several = any(paths.count(path) > 1 for path in needed)
+    if is_one_of_several or _falls_without(resource, candidates - needed):
+        return needed | alone
+    return needed
+
+
+def _falls_without(resource: Resource, gone: set[str]) -> bool:
+    """Whether the resource falls when every reference at these paths has been cut.
+
+    Found by cutting them where the rest of the resource matters: another agent of a Provenance that is named
+    by display alone keeps it standing.
+    """
+    if any(isinstance(resource.get(path.partition(".")[2]), dict) for path in gone):
         return True
-    return not _cut_where(resource, lambda at, _text: at != path).is_valid
+    return not _cut_where(resource, lambda at, _text: at not in gone).is_valid
 
 
-def _falls_with_any(path: str) -> bool:
-    """Whether each reference at the path counts by itself.
+def _could_be_needed(path: str) -> bool:
+    parent, _, name = path.rpartition(".")
+    return is_needed_element(parent, name) or ".modifierExtension" in path
 
-    In a modifier extension each does. In a contained resource one may bring down what the others would not,
-    so the item leaves with the first that is cut: rather too little than something that cannot stand.
-    """
+
+def _counts_alone(path: str) -> bool:
     return ".contained(" in path or ".modifierExtension" in path
 
 

@@ -27,7 +27,7 @@ def _model(resource_type: str) -> Any:
 
 
 def load_models(resource_types: Iterable[str]) -> None:
-    """Imports the models now: one takes some 50 ms in which nothing else runs, too long once we are serving."""
+    """Imports the models now: one takes some 50 ms in which nothing else runs, too long when serving."""
     for resource_type in resource_types:
         _model(resource_type)
 

@@ -20,6 +20,7 @@ _ITEM = re.compile(r"[A-Z][A-Za-z]{0,63}/[A-Za-z0-9\-.]{1,64}")
 _LOGICAL_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 # Safety first: these are shown whole or not at all, whatever dates were chosen.
 _NEVER_CUT_BY_DATES = frozenset({"allergies", "needs"})
+_NEVER_NAMED = OWNER_ONLY_TYPES | SUPPORTING_TYPES | {"Provenance"}
 
 
 def _yes() -> bool:
@@ -57,28 +58,78 @@ def slice_problem(shared: Slice) -> str | None:
 
 
 def permits(shared: Slice, head: Head, today: date) -> bool:
-    """Whether the slice itself names this item. The Patient always belongs; supporting items never do.
-
-    What is hidden stays hidden. What was added one by one is shown even when it is sensitive: the citizen
-    chose that very item. Of the rest, an item with a sensitive class that is not ticked is left out.
-    """
-    if head.resource_type == "Patient":
-        return True
-    if head.resource_type in OWNER_ONLY_TYPES | SUPPORTING_TYPES or head.resource_type == "Provenance":
-        return False
-    name = f"{head.resource_type}/{head.logical_id}"
-    if name in shared.hide:
-        return False
-    if name in shared.add:
-        return True
-    if not is_unticked_free(shared, head):
-        return False
-    return _is_current(shared, head, today) or _is_in_category(shared, head) or _is_of_condition(shared, head)
+    """Whether the slice itself names this item; see SliceTest.names."""
+    return SliceTest(shared, today).names(head)
 
 
-def is_unticked_free(shared: Slice, head: Head) -> bool:
-    """Whether every sensitive class of the item has been ticked."""
-    return all(sensitive_class in shared.sensitive for sensitive_class in head.labels.sensitive)
+class SliceTest:
+    """One slice on one day, made ready to be asked about many items."""
+
+    def __init__(self, shared: Slice, today: date) -> None:
+        self.hidden = frozenset(shared.hide)
+        self.added = frozenset(shared.add)
+        self.shares_contact = "contact" in shared.categories
+        self._slice = shared
+        self._categories = frozenset(shared.categories)
+        self._never_cut = self._categories & _NEVER_CUT_BY_DATES
+        self._year_ago = year_before(today)
+
+    def names(self, head: Head) -> bool:
+        """Whether the slice names this item. The Patient always belongs; supporting items never do.
+
+        What is hidden stays hidden. What was added one by one is shown even when it is sensitive: the citizen
+        chose that very item. Of the rest, an item with a sensitive class that is not ticked is left out.
+        """
+        if head.resource_type == "Patient":
+            return True
+        if head.resource_type in _NEVER_NAMED:
+            return False
+        name = f"{head.resource_type}/{head.logical_id}"
+        if name in self.hidden:
+            return False
+        if name in self.added:
+            return True
+        if not self.has_every_class_ticked(head):
+            return False
+        return self._is_current(head) or self._is_in_category(head) or self._is_of_condition(head)
+
+    def has_every_class_ticked(self, head: Head) -> bool:
+        """Whether none of the item's sensitive classes has been left out."""
+        return all(sensitive_class in self._slice.sensitive for sensitive_class in head.labels.sensitive)
+
+    def withholds_contact(self, head: Head) -> bool:
+        """Whether the item carries contact details that are not shared."""
+        return "contact" in head.labels.parts and not self.shares_contact
+
+    def _is_current(self, head: Head) -> bool:
+        if not self._slice.current:
+            return False
+        if head.is_current or "needs" in head.labels.categories:
+            return True
+        if "results" not in head.labels.categories:
+            return False
+        first = first_day(head.dated)
+        return first is not None and first >= self._year_ago
+
+    def _is_in_category(self, head: Head) -> bool:
+        if self._categories.isdisjoint(head.labels.categories):
+            return False
+        if not self._never_cut.isdisjoint(head.labels.categories):
+            return True
+        return is_inside_window(self._slice, head.dated)
+
+    def _is_of_condition(self, head: Head) -> bool:
+        """The condition itself, at any date, and what says that it belongs to it, within the dates."""
+        conditions = self._slice.conditions
+        if not conditions:
+            return False
+        if head.resource_type == "Condition" and head.logical_id in conditions:
+            return True
+        is_linked = any(
+            reference.resource_type == "Condition" and reference.logical_id in conditions
+            for reference in head.references
+        )
+        return is_linked and bool(head.labels.categories) and is_inside_window(self._slice, head.dated)
 
 
 def is_inside_window(shared: Slice, dated: str) -> bool:
@@ -90,9 +141,7 @@ def is_inside_window(shared: Slice, dated: str) -> bool:
         return False
     earliest = first_day(shared.from_) if shared.from_ else date.min
     latest = last_day(shared.to) if shared.to else date.max
-    if earliest is None or latest is None:
-        return False
-    return earliest <= first and last <= latest
+    return earliest is not None and latest is not None and earliest <= first and last <= latest
 
 
 def year_before(today: date) -> date:
@@ -100,35 +149,6 @@ def year_before(today: date) -> date:
     if (today.month, today.day) == (2, 29):
         return date(today.year - 1, 2, 28)
     return today.replace(year=today.year - 1)
-
-
-def _is_current(shared: Slice, head: Head, today: date) -> bool:
-    if not shared.current:
-        return False
-    if head.is_current or "needs" in head.labels.categories:
-        return True
-    first = first_day(head.dated)
-    return "results" in head.labels.categories and first is not None and first >= year_before(today)
-
-
-def _is_in_category(shared: Slice, head: Head) -> bool:
-    chosen = [category for category in head.labels.categories if category in shared.categories]
-    if not chosen:
-        return False
-    return not _NEVER_CUT_BY_DATES.isdisjoint(chosen) or is_inside_window(shared, head.dated)
-
-
-def _is_of_condition(shared: Slice, head: Head) -> bool:
-    """The condition itself, at any date, and what says that it belongs to it, within the dates."""
-    if not shared.conditions:
-        return False
-    if head.resource_type == "Condition" and head.logical_id in shared.conditions:
-        return True
-    is_linked = any(
-        reference.resource_type == "Condition" and reference.logical_id in shared.conditions
-        for reference in head.references
-    )
-    return is_linked and bool(head.labels.categories) and is_inside_window(shared, head.dated)
 
 
 def _unknown_name(names: tuple[str, ...], known: tuple[str, ...], what: str) -> str | None:

@@ -29,7 +29,9 @@ _REFERENCE = re.compile(
     r"|[A-Za-z][A-Za-z0-9+.\-]*:\S+\Z"
 )
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.\-]*):")
-_ELEMENT_EXTENSION = ("id", "extension")
+_COMMON_ELEMENTS = frozenset(
+    {"id", "meta", "implicitRules", "language", "text", "contained", "extension", "modifierExtension"}
+)
 
 
 class Walk:
@@ -57,7 +59,7 @@ class Walk:
                 self._note_contained(resource)
             self._object(resource, spec, path)
         elif name in known_types():
-            self._unknown_shape(resource, path)
+            self._unlisted_resource(resource, path)
         else:
             rule = "contained-type" if path else "resource-type"
             self.add((path, "resourceType"), "structure", rule, "This is not a FHIR R4 resource type.")
@@ -92,18 +94,21 @@ class Walk:
                 continue
             if field.group:
                 chosen = self._choose(chosen, field, path)
-            if field.many:
-                self._array(item, field, members, (path, name))
-            elif field.check is None:
-                self._complex(item, field, (path, name))
-            else:
-                self._primitive(item, field, field.check, (path, name))
+            self._member(item, field, members, path)
         if not members:
             self.add(path, "structure", "empty", "This object is empty; leave it out instead.")
         if spec.required:
             self._required(members, spec, path)
         if (after := _AFTER.get(spec.name)) is not None:
             after(self, members, path)
+
+    def _member(self, item: Any, field: Field, members: Object, path: Path) -> None:
+        if field.many:
+            self._array(item, field, members, (path, field.name))
+        elif field.check is None:
+            self._complex(item, field, (path, field.name))
+        else:
+            self._primitive(item, field, field.check, (path, field.name))
 
     def _array(self, items: Any, field: Field, members: Object, path: Path) -> None:
         if type(items) is not list:
@@ -253,6 +258,16 @@ class Walk:
         if "id" not in inner:
             self.add((path, "id"), "required", "contained-id", "A contained resource needs an id.")
         self.resource(inner, path)
+
+    def _unlisted_resource(self, resource: Object, path: Path) -> None:
+        """A resource whose definition we do not hold: what all resources share is checked as ever."""
+        common = type_spec("Basic")
+        assert common is not None
+        for name, item in resource.items():
+            if name in _COMMON_ELEMENTS:
+                self._member(item, common.fields[name], resource, path)
+            else:
+                self._unknown_shape(item, (path, name))
 
     def _unknown_shape(self, value: Any, path: Path) -> None:
         """What holds for any FHIR JSON, for types whose definition we do not hold."""

@@ -9,6 +9,10 @@ from typing import Any, NoReturn
 from xml.parsers import expat
 
 NARRATIVE_BYTES_MAX = 256 * 1024
+# Programs that repair HTML take time by the square of its depth: half a minute for 40,000 levels.
+DEPTH_MAX = 100
+# What is not well formed has no depth to count, only tags.
+LOOSE_TAGS_MAX = 2000
 XHTML = "http://www.w3.org/1999/xhtml"
 # The rules whose breaking is a warning.
 HARMLESS_RULES = frozenset(
@@ -79,6 +83,8 @@ def narrative_fault(div: Any) -> Fault | None:
     except _FaultError as error:
         return error.fault
     except expat.ExpatError:
+        if div.count("<") > LOOSE_TAGS_MAX:
+            return "narrative-too-deep", "The narrative is not well formed and holds too many tags."
         if _ACTIVE_TEXT.search(div):
             return "narrative-active", "The narrative is not well formed and holds something that could act."
         return "narrative-not-xhtml", "The narrative is not well-formed XHTML."
@@ -90,11 +96,12 @@ class _Reader:
 
     def __init__(self) -> None:
         self.warning: Fault | None = None
-        self._is_root = True
+        self._depth = 0
 
     def read(self, div: str) -> None:
         parser = expat.ParserCreate(namespace_separator=" ")
         parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
         # A document type could declare entities that unfold without end; it ends the reading at once.
         parser.StartDoctypeDeclHandler = _refuse_declaration
         parser.ProcessingInstructionHandler = _refuse_declaration
@@ -104,14 +111,21 @@ class _Reader:
         namespace, _, name = tag.rpartition(" ")
         if name.lower() in _ACTIVE_ELEMENTS or namespace not in {XHTML, ""}:
             raise _FaultError("narrative-active", "The narrative holds an element that could act.")
-        if self._is_root and (name != "div" or not namespace):
+        if self._depth >= DEPTH_MAX:
+            raise _FaultError(
+                "narrative-too-deep", f"The narrative is nested more than {DEPTH_MAX} levels deep."
+            )
+        if self._depth == 0 and (name != "div" or not namespace):
             self._warn("narrative-root", "The narrative should be one XHTML div.")
         elif name not in _ELEMENTS:
             self._warn("narrative-unknown-element", "The narrative holds an element FHIR does not list.")
-        self._is_root = False
+        self._depth += 1
         for attribute, value in attributes.items():
             # Browsers drop blanks and line ends within an address.
             self._attribute(name, attribute, "".join(value.split()))
+
+    def _end(self, _tag: str) -> None:
+        self._depth -= 1
 
     def _attribute(self, element: str, attribute: str, value: str) -> None:
         namespace, _, name = attribute.lower().rpartition(" ")

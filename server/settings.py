@@ -10,6 +10,8 @@ import msgspec
 
 Mode = Literal["production", "development"]
 
+PORT_MAX = 65_535
+
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the process was told. Paths are absolute."""
@@ -101,7 +103,11 @@ def _address_problems(settings: Settings) -> list[str]:
         problems.append("HELD_BASE_URL must be a web address such as https://held.example.org.")
     if not settings.database_url.startswith(("sqlite", "postgresql")):
         problems.append("HELD_DATABASE_URL must name a SQLite file or a PostgreSQL server.")
-    if settings.uses_sqlite and settings.workers != 1:
+    if not 1 <= settings.port <= PORT_MAX:
+        problems.append(f"HELD_PORT is {settings.port}. It must be 1 to {PORT_MAX}.")
+    if settings.workers < 1:
+        problems.append(f"HELD_WORKERS is {settings.workers}. It must be 1 or more.")
+    if settings.uses_sqlite and settings.workers > 1:
         problems.append("SQLite runs in one process. Set HELD_WORKERS to 1 or use PostgreSQL.")
     return problems
 

@@ -1,11 +1,12 @@
 """An independent comparer: is what is served what was sent?
 
-Uses the standard library alone, and nothing of the code under test. Every code, text, date, status and digit of
-every number must be there, at its place, and nothing else. What intake is meant to change is left out: ids,
+Uses the standard library alone, and nothing of the code under test. Every code, text, date, status and digit
+of every number must be there, at its place, and nothing else. What intake is meant to change is left out: ids,
 `meta.versionId`, `meta.lastUpdated`, and where references lead, which are compared by what they mean.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -24,16 +25,34 @@ def opened(raw: bytes) -> Any:
     return json.loads(raw, parse_float=Digits, parse_int=Digits)
 
 
-def differences(sent: Any, served: Any, names: Mapping[str, str] | None = None) -> list[str]:
-    """What differs between a resource as sent and as served, one line each; empty when nothing does.
+class References:
+    """What references of one sender must become, and what those have become that nobody foretold.
 
-    `names` maps what references say in the extract (`urn:uuid:...`, `Type/id`) to what they must say now.
+    `foretold` maps what a reference says in the extract to what it must say now. Any other one may become
+    anything of its type, but always the same.
     """
-    expected = Counter(leaves(_with_references(sent, names or {})))
-    found = Counter(leaves(served))
-    lost = [f"lost {path}: {value!r}" for path, value in (expected - found).elements()]
-    extra = [f"added {path}: {value!r}" for path, value in (found - expected).elements()]
-    return sorted(lost + extra)
+
+    def __init__(self, foretold: Mapping[str, str]) -> None:
+        self._foretold = dict(foretold)
+
+    def expected(self, sent: str, served: str | None) -> str:
+        """What the reference must say now; `served` is what it says."""
+        if sent in self._foretold or served is None:
+            return self._foretold.get(sent, sent)
+        same_type = served.split("/", 1)[0] == re.split(r"[/?]", sent, maxsplit=1)[0]
+        return self._foretold.setdefault(sent, served) if same_type or sent.startswith("urn:") else sent
+
+
+def differences(sent: Any, served: Any, references: References | None = None) -> list[str]:
+    """What differs between a resource as sent and as served, one line each; empty when nothing does."""
+    found = dict(leaves(served))
+    expected = {
+        path: _reference(text, found.get(path), references) if path.endswith("/reference") else text
+        for path, text in leaves(sent)
+    }
+    lost = [f"lost {path}: {text}" for path, text in expected.items() if found.get(path) != text]
+    added = [f"added {path}: {text}" for path, text in found.items() if expected.get(path) != text]
+    return sorted(lost + added)
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -54,14 +73,7 @@ def numbers(value: Any) -> Counter[str]:
     return Counter(text.removeprefix("number ") for _, text in leaves(value) if text.startswith("number "))
 
 
-def _with_references(value: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: names.get(child, child)
-            if name == "reference" and isinstance(child, str)
-            else _with_references(child, names)
-            for name, child in value.items()
-        }
-    if isinstance(value, list):
-        return [_with_references(child, names) for child in value]
-    return value
+def _reference(sent: str, served: str | None, references: References | None) -> str:
+    if references is None:
+        return sent
+    return "str " + references.expected(sent.removeprefix("str "), served and served.removeprefix("str "))

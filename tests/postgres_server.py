@@ -53,7 +53,7 @@ class PostgresServer:
     """A server on a Unix socket in a folder of its own."""
 
     def __init__(self, programs: Path, *, settings: dict[str, str] | None = None) -> None:
-        self._programs = programs
+        self.programs = programs
         self._settings = _SETTINGS | (settings or {})
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,7 +82,7 @@ class PostgresServer:
             ]
             self._run("initdb", "--pgdata", str(self.data_folder), *options)
         arguments = [f"--{name}={value}" for name, value in self._settings.items()]
-        command = [str(self._programs / "postgres"), "-D", str(self.data_folder), "-k", str(self.folder)]
+        command = [str(self.programs / "postgres"), "-D", str(self.data_folder), "-k", str(self.folder)]
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, *arguments], stdout=log, stderr=log, cwd=self.folder, **_as_someone_else()
@@ -140,7 +140,7 @@ class PostgresServer:
         return PostgresDatabase(self.url(name, APP), self.url(name, OWNER), self.url(name, SUPERUSER))
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), *arguments]
+        command = [str(self.programs / program), *arguments]
         done = subprocess.run(
             command, cwd=self.folder, capture_output=True, check=False, **_as_someone_else()
         )
@@ -149,7 +149,7 @@ class PostgresServer:
     def _wait_until_it_answers(self) -> None:
         assert self._process is not None
         stop_at = time.monotonic() + START_SECONDS_MAX
-        ready = [str(self._programs / "pg_isready"), "-q", "-h", str(self.folder)]
+        ready = [str(self.programs / "pg_isready"), "-q", "-h", str(self.folder)]
         while subprocess.run(ready, check=False, cwd=self.folder).returncode != 0:
             assert self._process.poll() is None, self.log_file.read_text()
             assert time.monotonic() < stop_at, self.log_file.read_text()

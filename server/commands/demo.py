@@ -1,4 +1,4 @@
-"""`held demo`: plays the whole journey over HTTP alone, and asserts at each step what must not be possible."""
+"""`held demo`: plays the whole journey over HTTP alone, and at each step checks what must not be possible."""
 
 import argparse
 import asyncio
@@ -68,7 +68,7 @@ async def _play_steps(journey: Journey) -> Step | None:
     for step in _steps():
         try:
             await step.play(journey)
-        except Exception as problem:  # noqa: BLE001 - whatever it is, the journey stops here and says so.
+        except Exception as problem:  # Whatever it is, the journey stops here and says so.
             print(f"✗ {step.sentence}", flush=True)
             print(f"  {_in_words(problem)}", flush=True)
             return step

@@ -38,6 +38,9 @@ STOP_SECONDS_MAX = 20
 class ServerEnded(Exception):
     """The server ended before it was ready. Its own lines above say why."""
 
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
 
 class _Stopped(Exception):
     """Somebody asked us to stop."""
@@ -66,7 +69,7 @@ def _serve_and_load(settings: Settings, people: Cast, integrators: list[DemoInte
         print(how_to_begin(demo, people, settings.data_folder / DEMO_FILE), flush=True)
         return server.wait()
     except (Unexpected, ExtractNotTaken, ExtractUnsettled, ServerEnded, httpx.HTTPError) as failed:
-        print(f"The demo could not be loaded: {failed or type(failed).__doc__}", file=sys.stderr)
+        print(f"The demo could not be loaded: {failed}", file=sys.stderr)
         return 1
     except (_Stopped, KeyboardInterrupt):
         print("\nStopping.", file=sys.stderr)

@@ -23,6 +23,9 @@ Report = dict[str, Any]
 class ExtractUnsettled(Exception):
     """The extract has no report yet."""
 
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
 
 class ExtractSender:
     """One integrator, signed in. Its tokens live five minutes, so it signs in again when one has died."""

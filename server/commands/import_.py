@@ -15,7 +15,12 @@ from server.commands.demo_file import DemoCitizen, DemoFile, demo_path, read_dem
 from server.commands.extract_sender import ExtractSender, ExtractUnsettled, Report
 from server.commands.held_client import Unexpected
 from server.commands.report_words import report_lines
-from server.commands.sample_patient import BundleUnreadable, SamplePatient, sample_patient
+from server.commands.sample_patient import (
+    BundleUnreadable,
+    SamplePatient,
+    sample_patient,
+    stated_numbers,
+)
 
 HTTP_SECONDS_MAX = 120
 CONTENT_TYPES = {
@@ -61,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     except FileNotFoundError as missing:
         print(f"There is no {missing.filename}. Start the demo with `make run` first.", file=sys.stderr)
     except (Unexpected, ExtractUnsettled, NotInDemo, httpx.HTTPError, msgspec.DecodeError) as failed:
-        print(f"The import failed: {failed or type(failed).__doc__}", file=sys.stderr)
+        print(f"The import failed: {failed}", file=sys.stderr)
     return 1
 
 
@@ -91,8 +96,22 @@ async def _for_citizen(work: _Import, nhs_number: str, files: Sequence[Path]) ->
     citizen = next((one for one in work.demo.citizens if one.nhs_number == nhs_number), None)
     if citizen is None:
         raise NotInDemo(f"No citizen of the demo has the NHS number {nhs_number}.")
-    results = [await _send(work, file) for file in files]
+    results: list[bool] = []
+    for file in files:
+        if await _is_about_another(work, file, nhs_number):
+            print(
+                f"{file.name}: this is about another citizen of the demo. Nothing was sent.", file=sys.stderr
+            )
+            results.append(False)
+        else:
+            results.append(await _send(work, file))
     return 0 if all(results) else 1
+
+
+async def _is_about_another(work: _Import, file: Path, nhs_number: str) -> bool:
+    """Whether the server would rightly file it elsewhere. About nobody here is for the server to say."""
+    stated = stated_numbers(await asyncio.to_thread(file.read_bytes)) - {nhs_number}
+    return not stated.isdisjoint(citizen.nhs_number for citizen in work.demo.citizens)
 
 
 async def _for_new_people(work: _Import, files: Sequence[Path]) -> int:
@@ -159,7 +178,7 @@ async def _send(work: _Import, file: Path) -> bool:
             body, content_type=work.content_type, progress=_progress, extent=work.extent
         )
     except (Unexpected, ExtractUnsettled, OSError) as failed:
-        print(f"{file.name}: {failed or type(failed).__doc__}", file=sys.stderr)
+        print(f"{file.name}: {failed}", file=sys.stderr)
         return False
     for line in report_lines(report):
         print(line)

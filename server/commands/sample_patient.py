@@ -17,6 +17,9 @@ _FREE_DIGITS = 6
 class BundleUnreadable(Exception):
     """The file is not a FHIR Bundle with one Patient who has an identifier and a date of birth."""
 
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
 
 class SamplePatient(msgspec.Struct, frozen=True, kw_only=True):
     """The person a bundle is about. `alias` is the bundle's own identifier for them."""
@@ -39,14 +42,24 @@ def sample_patient(raw: bytes) -> SamplePatient:
         return SamplePatient(name=_name(patient), birth_date=birth_date, nhs_number=stated, alias=None)
     for system, value in identifiers:
         if isinstance(system, str) and isinstance(value, str) and system != NHS_NUMBER_SYSTEM:
-            number = test_number(f"{system}|{value}")
+            number = made_up_number(f"{system}|{value}")
             return SamplePatient(
                 name=_name(patient), birth_date=birth_date, nhs_number=number, alias=(system, value)
             )
     raise BundleUnreadable
 
 
-def test_number(seed: str) -> str:
+def stated_numbers(raw: bytes) -> frozenset[str]:
+    """The NHS numbers a bundle's Patients state; none when it cannot be read."""
+    try:
+        patients = _patients(raw)
+    except BundleUnreadable:
+        return frozenset()
+    identifiers = [one for patient in patients for one in _dicts(patient.get("identifier"))]
+    return frozenset(str(one.get("value")) for one in identifiers if one.get("system") == NHS_NUMBER_SYSTEM)
+
+
+def made_up_number(seed: str) -> str:
     """An NHS number of the test range that always follows from the same seed."""
     attempt = 0
     while True:
@@ -62,6 +75,13 @@ def test_number(seed: str) -> str:
 
 
 def _patient(raw: bytes) -> dict[str, Any]:
+    patients = _patients(raw)
+    if len(patients) != 1:
+        raise BundleUnreadable
+    return patients[0]
+
+
+def _patients(raw: bytes) -> list[dict[str, Any]]:
     try:
         bundle = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -69,11 +89,8 @@ def _patient(raw: bytes) -> dict[str, Any]:
     if not isinstance(bundle, dict):
         raise BundleUnreadable
     entries = _dicts(cast("dict[str, Any]", bundle).get("entry"))
-    patients = [resource for entry in entries for resource in _dicts([entry.get("resource")])]
-    patients = [resource for resource in patients if resource.get("resourceType") == "Patient"]
-    if len(patients) != 1:
-        raise BundleUnreadable
-    return patients[0]
+    resources = [resource for entry in entries for resource in _dicts([entry.get("resource")])]
+    return [resource for resource in resources if resource.get("resourceType") == "Patient"]
 
 
 def _name(patient: dict[str, Any]) -> str:

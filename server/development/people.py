@@ -12,6 +12,7 @@ from server.errors import Conflict
 from server.identity.development_pages import development_app
 from server.identity.development_provider import DemoPerson, development_providers
 from server.identity.providers import Provider
+from server.identity.signing_keys import SigningKey, kept_signing_key
 from server.settings import Settings
 
 PEOPLE_FILE = "development-people.json"
@@ -40,6 +41,20 @@ def keep_people(path: Path, people: Iterable[DemoPerson]) -> None:
     partial.replace(path)
 
 
+class _KeptPeople(dict[str, DemoPerson]):
+    """One provider's people. Whoever is not known yet may have been added by another process meanwhile."""
+
+    def __init__(self, people: dict[str, DemoPerson], path: Path, kind: str) -> None:
+        super().__init__(people)
+        self._path = path
+        self._kind = kind
+
+    def __missing__(self, subject: str) -> DemoPerson:
+        kept = {person.subject: person for person in read_people(self._path) if person.provider == self._kind}
+        self.update(kept)
+        return kept[subject]
+
+
 class DemoPeople:
     """Who can sign in to a development installation, and the providers that vouch for them."""
 
@@ -47,7 +62,15 @@ class DemoPeople:
         self._path = people_file(settings)
         self._clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         people = read_people(self._path)
-        self._providers = development_providers(settings.base_url, people, self._now)
+        keys = settings.data_folder / "keys"
+
+        # Every worker process speaks for the same providers, so they share their keys.
+        def kept_key(name: str, algorithm: str) -> SigningKey:
+            return kept_signing_key(keys / f"{name}.jwk", algorithm)
+
+        self._providers = development_providers(settings.base_url, people, self._now, make_key=kept_key)
+        for provider in self._providers:
+            provider.people = _KeptPeople(provider.people, self._path, provider.kind)
 
     def _now(self) -> datetime:
         return self._clock()

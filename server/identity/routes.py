@@ -9,6 +9,14 @@ from litestar.di import NamedDependency, Provide
 
 from server.errors import OAuthError
 from server.http.access import Access, route_opt
+from server.identity.documentation import (
+    REFUSALS,
+    AuthorizeOperation,
+    CallbackOperation,
+    IntrospectOperation,
+    RevokeOperation,
+    TokenOperation,
+)
 from server.identity.forms import read_form
 from server.identity.principal import Principal
 from server.identity.service import Identity
@@ -45,14 +53,26 @@ def identity_router(identity: Identity) -> Router:
     )
 
 
-@get("/oauth/authorize", opt=route_opt(Access.PUBLIC, query=AUTHORIZE_PARAMETERS), status_code=302)
+@get(
+    "/oauth/authorize",
+    opt=route_opt(Access.PUBLIC, query=AUTHORIZE_PARAMETERS),
+    status_code=302,
+    operation_class=AuthorizeOperation,
+    responses={400: REFUSALS[400]},
+)
 async def authorize(request: AnyRequest, identity: NamedDependency[Identity]) -> Response[None]:
     """Begins a sign-in (RFC 6749 section 4.1, PKCE with S256)."""
     redirect = await identity.sign_in.authorize(list(request.query_params.multi_items()))
     return _redirected(identity, redirect)
 
 
-@get("/oauth/callback", opt=route_opt(Access.PUBLIC, query=CALLBACK_PARAMETERS), status_code=302)
+@get(
+    "/oauth/callback",
+    opt=route_opt(Access.PUBLIC, query=CALLBACK_PARAMETERS),
+    status_code=302,
+    operation_class=CallbackOperation,
+    responses={400: REFUSALS[400]},
+)
 async def callback(request: AnyRequest, identity: NamedDependency[Identity]) -> Response[None]:
     """Where a sign-in provider sends the browser back to."""
     browser = request.cookies.get(_cookie_name(identity))
@@ -60,7 +80,7 @@ async def callback(request: AnyRequest, identity: NamedDependency[Identity]) -> 
     return _redirected(identity, redirect)
 
 
-@post("/oauth/token", opt=FORM_OPT, status_code=200)
+@post("/oauth/token", opt=FORM_OPT, status_code=200, operation_class=TokenOperation, responses=REFUSALS)
 async def give_token(request: AnyRequest, identity: NamedDependency[Identity]) -> Response[Any]:
     """Gives a token bound to the key of the DPoP proof (RFC 6749 section 3.2, RFC 9449)."""
     form = await _form(request)
@@ -68,14 +88,20 @@ async def give_token(request: AnyRequest, identity: NamedDependency[Identity]) -
     return _json(answer)
 
 
-@post("/oauth/revoke", opt=FORM_OPT, status_code=200)
+@post("/oauth/revoke", opt=FORM_OPT, status_code=200, operation_class=RevokeOperation, responses=REFUSALS)
 async def revoke(request: AnyRequest, identity: NamedDependency[Identity]) -> Response[Any]:
     """Ends the sign-in a token came from (RFC 7009). The answer is the same for a token nobody knows."""
     await identity.token_state.revoke(await _form(request))
     return _json({})
 
 
-@post("/oauth/introspect", opt=FORM_OPT, status_code=200)
+@post(
+    "/oauth/introspect",
+    opt=FORM_OPT,
+    status_code=200,
+    operation_class=IntrospectOperation,
+    responses=REFUSALS,
+)
 async def introspect(request: AnyRequest, identity: NamedDependency[Identity]) -> Response[Any]:
     """Whether a token lives, and what it says if so (RFC 7662)."""
     return _json(await identity.token_state.introspect(await _form(request), request.scope["headers"]))

@@ -24,6 +24,7 @@ from server.identity.signing_keys import SigningKey, jwks_document
 from server.identity.token_endpoint import GrantHandler, TokenEndpoint
 from server.identity.token_state import GrantLiveness, TokenState
 from server.identity.wire import Me, RecordLine
+from server.storage.directory_identity import purge_expired
 from server.storage.engine import Storage
 from server.storage.keys import KeyProvider
 from server.storage.sealing import Sealer
@@ -93,6 +94,10 @@ class Identity:
     def fresh_nonce(self) -> str:
         """The nonce to put in the `DPoP-Nonce` header of an answer."""
         return self.parts.nonces.issue(self.clock.last_known())
+
+    async def forget_expired(self) -> None:
+        """Drops codes, sign-ins and refresh tokens that expired more than a day ago. For a daily task."""
+        await self.parts.storage.register(purge_expired)
 
     async def me(self, principal: Principal) -> Me:
         """`GET /me`."""

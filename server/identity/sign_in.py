@@ -178,7 +178,9 @@ class SignIn:
         return await self._finish(request, start, query)
 
     async def _finish(self, request: Request, start: SignInStart, query: Mapping[str, str]) -> Redirect:
-        if "error" in query or "code" not in query:
+        # A provider that says who it is (RFC 9207) must be the one we sent the person to.
+        issuer = self._relying_party.providers[start.provider_id].issuer
+        if "error" in query or "code" not in query or query.get("iss", issuer) != issuer:
             raise OAuthError("access_denied", "The sign-in was not completed.")
         now = await self._parts.clock.now()
         try:

@@ -6,6 +6,7 @@ https://www.rfc-editor.org/rfc/rfc7517 (JSON Web Key)
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,20 @@ def write_signing_key(path: Path, key: SigningKey) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(private_jwk(key)))
+
+
+def kept_signing_key(path: Path, algorithm: str) -> SigningKey:
+    """The key in a file, made when there is none yet: by one of several processes that start at once."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key = new_signing_key(algorithm)
+        partial = path.with_name(f".{path.name}.{key.kid}")
+        write_signing_key(partial, key)
+        # A link is made whole or not at all, so nobody reads half a key.
+        with suppress(FileExistsError):
+            path.hardlink_to(partial)
+        partial.unlink()
+    return load_signing_key(path, algorithm)
 
 
 def jwks_document(keys: Sequence[SigningKey]) -> dict[str, Any]:

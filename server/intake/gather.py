@@ -4,11 +4,13 @@ Heavy and synchronous: meant for a worker thread. Keeps the bytes and small fact
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from fhir_profiles.bundles import EntryResource, envelope_issues, kind_of
+from fhir_profiles.issues import Issue
 from fhir_profiles.labels import is_hidden_from_patient
 from fhir_profiles.parse import BundleScan, EntrySlice, JsonRefused, decode_checked, scan_bundle
 from server.errors import BodyRefused, HeldError, RuleBroken, TooLarge
@@ -25,7 +27,8 @@ from server.intake.facts import (
 )
 from server.intake.naming import content_key_of
 
-BUNDLE_KINDS: Final = frozenset({"transaction", "collection", "document"})
+# bdl-11 is about the first entry and yet about the document.
+WHOLE_BUNDLE_RULES: Final = frozenset({"bdl-11"})
 TOO_LARGE_CODES: Final = frozenset({"body-too-large", "array-too-long", "too-many-values"})
 
 # Names are all that is wanted of these, so that a string that only looks like a reference does no harm.
@@ -35,8 +38,8 @@ _RELATIVE_REFERENCE = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]{1,63}/[A-Z
 class Extract(msgspec.Struct, frozen=True, kw_only=True):
     """An uploaded Bundle, sound as JSON: its bytes, where its resources stand, and what it says of itself.
 
-    `hidden` are the entries their source hides from the person; `unresolved` are relative references
-    that lead outside the extract.
+    `faults` are what is wrong with single entries, apart from their resources. `hidden` are the entries their
+    source hides from the person; `unresolved` are relative references that lead outside the extract.
     """
 
     raw: bytes
@@ -47,6 +50,7 @@ class Extract(msgspec.Struct, frozen=True, kw_only=True):
     types: Mapping[str, str]
     hidden: frozenset[int]
     unresolved: frozenset[str]
+    faults: Mapping[int, tuple[Issue, ...]]
 
     def resource(self, index: int) -> dict[str, Any]:
         """The entry's resource, decoded afresh; empty when the entry has none."""
@@ -62,18 +66,29 @@ def read_extract(raw: bytes) -> Extract:
     """The extract in these bytes; BodyRefused, TooLarge or RuleBroken with the rule and the pointer."""
     try:
         scan = scan_bundle(raw)
-        return _gathered(raw, scan, _bundle_kind(scan.envelope))
+        return _gathered(raw, scan, _refuse_other_kinds(scan))
     except JsonRefused as refused:
         raise _refusal(refused) from refused
 
 
-def _bundle_kind(envelope: Mapping[str, Any]) -> str:
-    if envelope.get("resourceType") != "Bundle":
+def _refuse_other_kinds(scan: BundleScan) -> str:
+    if scan.envelope.get("resourceType") != "Bundle":
         raise RuleBroken("An extract is one FHIR Bundle.", pointer="/resourceType")
-    kind = text_of(envelope.get("type"))
-    if kind not in BUNDLE_KINDS:
+    kind = kind_of(scan)
+    if kind is None:
         raise RuleBroken("We take Bundles of type transaction, collection and document.", pointer="/type")
     return kind
+
+
+def _envelope_faults(scan: BundleScan, resources: Sequence[EntryResource]) -> dict[int, tuple[Issue, ...]]:
+    """What is wrong with single entries. RuleBroken for what is wrong with the Bundle as a whole."""
+    faults: dict[int, tuple[Issue, ...]] = {}
+    for issue in envelope_issues(scan, resources):
+        step = issue.pointer.split("/")[1:3]
+        if len(step) < 2 or step[0] != "entry" or issue.rule in WHOLE_BUNDLE_RULES:
+            raise RuleBroken(f"{issue.detail} (rule {issue.rule})", pointer=issue.pointer or None)
+        faults[int(step[1])] = (*faults.get(int(step[1]), ()), issue)
+    return faults
 
 
 class _Gathering:
@@ -86,11 +101,13 @@ class _Gathering:
         self.types: dict[str, str] = {}
         self.hidden: set[int] = set()
         self.relative: set[str] = set()
+        self.resources: list[EntryResource] = []
 
     def take(self, raw: bytes, entry: EntrySlice) -> None:
         resource = _opened(raw, entry)
         facts = entry_facts(entry.index, resource, entry.full_url or "", _method(entry))
         self.entries.append(facts)
+        self.resources.append(EntryResource(facts.resource_type, _version_id(resource)))
         if facts.resource_type == "Patient":
             self.patients.append(patient_facts(resource, facts.full_url))
         self.subjects.update(subject_claims(resource))
@@ -117,6 +134,7 @@ def _gathered(raw: bytes, scan: BundleScan, kind: str) -> Extract:
         entries=tuple(gathering.entries),
         claims=gathering.claims(),
         types=gathering.types,
+        faults=_envelope_faults(scan, gathering.resources),
         hidden=frozenset(gathering.hidden),
         unresolved=frozenset(gathering.relative - gathering.types.keys()),
     )
@@ -140,6 +158,10 @@ def _knowing_types(claim: SubjectClaim, types: Mapping[str, str]) -> SubjectClai
 
 def _method(entry: EntrySlice) -> str:
     return next((text_of(request.get("method")) for request in objects_of(entry.envelope.get("request"))), "")
+
+
+def _version_id(resource: Mapping[str, Any]) -> str:
+    return next((text_of(meta.get("versionId")) for meta in objects_of(resource.get("meta"))), "")
 
 
 def _refusal(refused: JsonRefused) -> HeldError:

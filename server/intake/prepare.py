@@ -120,9 +120,9 @@ def verdict_of(candidate: Candidate, verdict: Verdict, version: int) -> ItemVerd
 
 def quarantined(entry: EntryFacts, found: Sequence[Issue]) -> ItemVerdict:
     """The verdict on an item that breaks a rule: where, which rule, and every issue found."""
-    place = pointer_of(entry.index)
+    first = found[0].pointer
     return ItemVerdict(
-        pointer=place + found[0].pointer,
+        pointer=first if first.startswith("/entry/") else pointer_of(entry.index) + first,
         type=entry.resource_type,
         source_id=entry.source_id or None,
         verdict="quarantined",
@@ -138,6 +138,8 @@ def pointer_of(index: int) -> str:
 
 def _verdict_by_kind(setting: Setting, entry: EntryFacts) -> ItemVerdict | None:
     """The verdict on entries that carry nothing to hold."""
+    if faults := setting.extract.faults.get(entry.index):
+        return quarantined(entry, faults)
     if not entry.resource_type:
         if entry.method in {"DELETE", "GET", "HEAD"}:
             return _closed(entry, "not-supported", f"request-{entry.method.lower()}")

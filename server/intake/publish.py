@@ -203,7 +203,9 @@ def _staged_provenance(
 def _log_entry(finding: Finding, whose: Whose) -> LogEntry:
     return LogEntry(
         kind="extract",
-        who=Who(subject=whose.organisation, name=whose.organisation_name, organisation=whose.organisation_name),
+        who=Who(
+            subject=whose.organisation, name=whose.organisation_name, organisation=whose.organisation_name
+        ),
         sentence=_sentence(finding, whose.organisation_name),
         listed=len(finding.new) + len(finding.changed),
     )

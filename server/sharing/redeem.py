@@ -4,8 +4,8 @@ https://www.rfc-editor.org/rfc/rfc8693, and for the waiting https://www.rfc-edit
 """
 
 import secrets
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from server.errors import OAuthError
@@ -22,14 +22,12 @@ from server.sharing.scopes import ScopeRefused, effective_scope
 from server.sharing.sentences import recipient_sentence, slots_of
 from server.storage.directory_sharing import record_of_pointer
 from server.storage.engine import Storage
-from server.storage.session import ReadSession, RecordUnknown
+from server.storage.session import RecordUnknown
 
 POLL_SECONDS = 2
 OPERATION_CHARACTERS_MAX = 64
 
 _ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a name.
-
-T = TypeVar("T")
 
 
 class Redeeming:
@@ -52,6 +50,15 @@ class Redeeming:
             raise OAuthError("invalid_scope", scope.reason)
         if request.actor.kind != "professional":
             raise _refusal()
+        try:
+            return await self._answer_to(request, subject_token_type, subject_token, scope)
+        except RecordUnknown:
+            # An erased record leaves names in the directory that lead nowhere.
+            raise _refusal() from None
+
+    async def _answer_to(
+        self, request: ExchangeRequest, subject_token_type: str, subject_token: str, scope: str
+    ) -> Mapping[str, Any]:
         match subject_token_type:
             case "urn:held:params:oauth:token-type:offer-code":
                 return await self._use_code(request, subject_token)
@@ -84,7 +91,7 @@ class Redeeming:
     async def _collect(self, request: ExchangeRequest, subject_token: str, scope: str) -> Mapping[str, Any]:
         redemption_id, record_id = await self._find(subject_token)
         # Only a redemption that the citizen has said yes to is worth the record's lock.
-        seen = await self._read(
+        seen = await self._storage.read(
             record_id, lambda session: redemptions.look(session, redemption_id, request.actor)
         )
         if isinstance(seen, Redemption):
@@ -99,7 +106,7 @@ class Redeeming:
 
     async def _renew(self, request: ExchangeRequest, subject_token: str, scope: str) -> Mapping[str, Any]:
         grant_id, record_id = await self._find(subject_token)
-        ready = await self._read(
+        ready = await self._storage.read(
             record_id,
             lambda session: redemptions.renew(session, grant_id, request.actor, self._patient_id_of),
         )
@@ -124,12 +131,6 @@ class Redeeming:
         if record_id is None:
             raise _refusal()
         return pointer_id, record_id
-
-    async def _read(self, record_id: UUID, query: Callable[[ReadSession], T]) -> T:
-        try:
-            return await self._storage.read(record_id, query)
-        except RecordUnknown:
-            raise _refusal() from None
 
     def _answer(
         self, request: ExchangeRequest, record_id: UUID, ready: Ready | None, scope: str

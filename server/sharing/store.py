@@ -18,12 +18,8 @@ _RECEIPT = "receipt"
 
 def grant_of(session: ReadSession, grant_id: UUID) -> Grant | None:
     """One grant as it stands."""
-    row = session.execute(
-        sa.select(col(AccessGrantRow.version), col(AccessGrantRow.sealed)).where(
-            col(AccessGrantRow.record_id) == session.record_id, col(AccessGrantRow.grant_id) == grant_id
-        )
-    ).first()
-    return None if row is None else _open_grant(session, grant_id, row.version, row.sealed)
+    row = session.hot.access_grant(grant_id)
+    return None if row is None else _open_grant(session, grant_id, *row)
 
 
 def grants_of(session: ReadSession) -> list[Grant]:

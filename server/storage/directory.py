@@ -28,12 +28,17 @@ MAC_BYTES = 16
 ORGANISATIONS_MAX = 20_000
 
 
+# Asked on every request of an owner, so that they are put together once.
+_PERSON = sa.select(col(PersonRow.sealed)).where(col(PersonRow.subject_mac) == sa.bindparam("subject_mac"))
+_RECORD_OF_SUBJECT = sa.select(col(SubjectRecordRow.record_id)).where(
+    col(SubjectRecordRow.subject_mac) == sa.bindparam("subject_mac")
+)
+
+
 def record_of_subject(session: DirectoryReads, subject: str) -> UUID | None:
     """The record of whoever signs in as this subject."""
-    statement = sa.select(col(SubjectRecordRow.record_id)).where(
-        col(SubjectRecordRow.subject_mac) == _mac(session, "subject", subject)
-    )
-    return session.execute(statement).scalar_one_or_none()
+    key = {"subject_mac": _mac(session, "subject", subject)}
+    return session.execute(_RECORD_OF_SUBJECT, key).scalar_one_or_none()
 
 
 def claim_subject(session: DirectorySession, subject: str, record_id: UUID) -> UUID:
@@ -65,9 +70,7 @@ def claim_nhs_number(session: DirectorySession, nhs_number: str, record_id: UUID
 def person(session: DirectoryReads, subject: str) -> bytes | None:
     """What a sign-in provider last said of this subject."""
     mac = _mac(session, "person", subject)
-    sealed = session.execute(
-        sa.select(col(PersonRow.sealed)).where(col(PersonRow.subject_mac) == mac)
-    ).scalar()
+    sealed = session.execute(_PERSON, {"subject_mac": mac}).scalar_one_or_none()
     return None if sealed is None else session.sealer.open("person", mac, 0, sealed)
 
 

@@ -24,6 +24,17 @@ class Statement:
         self.sqlite = text.replace("$", "?")
 
 
+class LogValues(NamedTuple):
+    """The parameters of a log append, in order."""
+
+    record_key: Any
+    n: int
+    sealed: bytes
+    leaf: bytes
+    root: bytes
+    grant_key: bytes | None
+
+
 class Driver(Protocol):
     """A driver's connection with one record's transaction open on it."""
 
@@ -39,6 +50,10 @@ class Driver(Protocol):
 
     def run(self, statement: Statement, *values: Any) -> int:
         """How many rows the statement changed."""
+        ...
+
+    def append_log(self, values: LogValues) -> bool:
+        """Moves the head and adds the entry; False when the head is not at the entry before."""
         ...
 
     def record_key(self, record_id: UUID) -> Any:
@@ -98,6 +113,12 @@ class SqliteDriver:
         """How many rows the statement changed."""
         return self._connection.execute(statement.sqlite, values).rowcount
 
+    def append_log(self, values: LogValues) -> bool:
+        """Moves the head and adds the entry, in two statements."""
+        if self.run(_MOVE_LOG, values.record_key, values.n, values.root) != 1:
+            return False
+        return self.run(_ADD_LOG, *values) == 1
+
     def record_key(self, record_id: UUID) -> Any:
         """SQLite keeps a UUID as 32 hexadecimal digits."""
         return record_id.hex
@@ -130,6 +151,10 @@ class PostgresDriver:
         """How many rows the statement changed."""
         status: str = await_only(self._connection.execute(statement.postgresql, *values))
         return int(status.rpartition(" ")[2])
+
+    def append_log(self, values: LogValues) -> bool:
+        """Moves the head and adds the entry, in one round trip."""
+        return self.run(_MOVE_AND_ADD_LOG, *values) == 1
 
     def record_key(self, record_id: UUID) -> Any:
         """PostgreSQL has UUIDs of its own."""
@@ -186,6 +211,13 @@ _MOVE_LOG = Statement("UPDATE log_head SET size = $2, root = $3 WHERE record_id 
 _ADD_LOG = Statement(
     "INSERT INTO log_entry (record_id, n, sealed, leaf, root, grant_key) VALUES ($1, $2, $3, $4, $5, $6)"
 )
+# Read on every request of a recipient, and again before each disclosure (THREATS rule 7).
+_ACCESS_GRANT = Statement("SELECT version, sealed FROM access_grant WHERE record_id = $1 AND grant_id = $2")
+_MOVE_AND_ADD_LOG = Statement(
+    "WITH moved AS (UPDATE log_head SET size = $2, root = $5 WHERE record_id = $1 AND size = $2 - 1"
+    " RETURNING record_id) INSERT INTO log_entry (record_id, n, sealed, leaf, root, grant_key)"
+    " SELECT record_id, $2, $3::bytea, $4::bytea, $5, $6::bytea FROM moved"
+)
 _MOVE_SEQ = Statement("UPDATE record SET seq = $2 WHERE record_id = $1")
 
 
@@ -224,6 +256,11 @@ class HotReads:
         """The rows of these items, in no order; those that are not there are left out."""
         return [FeedRow._make(row) for row in self._driver.rows_by_key(_ITEM, self._record_key, item_keys)]
 
+    def access_grant(self, grant_id: UUID) -> tuple[int, bytes] | None:
+        """(version, sealed) of one grant, or None when the record has no such grant."""
+        rows = self._driver.rows(_ACCESS_GRANT, self._record_key, self._driver.record_key(grant_id))
+        return (rows[0][0], rows[0][1]) if rows else None
+
     def log_head(self) -> LogHead | None:
         """Where the record's log stands."""
         rows = self._driver.rows(_READ_LOG, self._record_key)
@@ -257,6 +294,5 @@ class HotWrites(HotReads):
         self, n: int, sealed: bytes, leaf: bytes, *, root: bytes, grant_key: bytes | None = None
     ) -> None:
         """Adds entry `n` and moves the head to it; LogMoved when the head is not at `n - 1`."""
-        if self._driver.run(_MOVE_LOG, self._record_key, n, root) != 1:
+        if not self._driver.append_log(LogValues(self._record_key, n, sealed, leaf, root, grant_key)):
             raise LogMoved(LogMoved.__doc__)
-        self._driver.run(_ADD_LOG, self._record_key, n, sealed, leaf, root, grant_key)

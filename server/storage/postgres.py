@@ -283,18 +283,23 @@ def _run_each(unit: Unit, works: list[Callable[[Unit], Any]]) -> list[_Outcome]:
     """Runs each command; one that raises is undone alone, unless the database wants the whole undone."""
     if len(works) == 1:
         return [_Outcome(works[0](unit), None)]
-    return [_run_one(unit, work) for work in works]
+    driver = _driver(unit.connection)
+    outcomes: list[_Outcome] = []
+    for work in works:
+        # What failed was rolled back to its savepoint, which then serves the next command.
+        if not outcomes:
+            await_only(driver.execute("SAVEPOINT command"))
+        elif outcomes[-1].error is None:
+            await_only(driver.execute("RELEASE SAVEPOINT command; SAVEPOINT command"))
+        outcomes.append(_run_one(unit, work))
+    return outcomes
 
 
 def _run_one(unit: Unit, work: Callable[[Unit], Any]) -> _Outcome:
-    driver = _driver(unit.connection)
-    await_only(driver.execute("SAVEPOINT command"))
     try:
-        outcome = _Outcome(work(unit), None)
+        return _Outcome(work(unit), None)
     except Exception as error:
         if is_busy(error):
             raise
-        await_only(driver.execute("ROLLBACK TO SAVEPOINT command"))
-        outcome = _Outcome(None, error)
-    await_only(driver.execute("RELEASE SAVEPOINT command"))
-    return outcome
+        await_only(_driver(unit.connection).execute("ROLLBACK TO SAVEPOINT command"))
+        return _Outcome(None, error)

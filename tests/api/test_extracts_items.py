@@ -9,7 +9,7 @@ import pytest
 from fhir_profiles.heads import Head
 from server.errors import NotFound
 from server.intake.keeping import source_bytes
-from tests.compare import differences, opened
+from tests.compare import References, differences, opened
 from tests.extracts import Resource, bundle, condition, encoded, identified, observation, patient
 from tests.intake_world import IntakeWorld, intake_world, only, verdicts
 from tests.world import AMINA
@@ -32,12 +32,12 @@ async def test_an_extract_becomes_items_with_our_ids_and_the_sources_content(
             "received": 3, "new": 2, "changed": 0, "unchanged": 1,
             "ended_at_source": 0, "not_supported": 0, "quarantined": 0,
         }  # fmt: skip
-        names = {"Patient/pat": f"Patient/{world.patient_id}"}
+        references = References({"Patient/pat": f"Patient/{world.patient_id}"})
         for item, entry in zip(report["items"][1:], extract["entry"][1:], strict=True):
             head = only(await world.heads(item["type"]))
             assert (head.logical_id, head.version) == (item["id"], item["version"])
             sent = opened(msgspec.json.encode(entry["resource"]))
-            assert differences(sent, opened(await world.served(head)), names) == []
+            assert differences(sent, opened(await world.served(head)), references) == []
             assert await source_of(world, head) == msgspec.json.encode(entry["resource"])
         readable = await world.owner.expect(200, "GET", f"/fhir/Observation/{report['items'][1]['id']}")
         assert readable["valueQuantity"]["unit"] == "mmol/mol"

@@ -288,6 +288,14 @@ async def test_person_who_turns_back_at_the_provider_is_sent_back_to_the_applica
     assert landed(answer)["error"] == "access_denied"
 
 
+async def test_answer_in_another_providers_name_is_refused(world: World) -> None:
+    back = await _chosen(world, await Sender(world).authorize(None), "alex")
+    issuer = "http%3A%2F%2Fheld.test%2Fdevelopment%2Fproviders%2Fnhs-login"
+    assert issuer in back
+    answer = await world.http.get(back.replace(issuer, "https%3A%2F%2Fevil.test"))
+    assert landed(answer)["error"] == "access_denied"
+
+
 async def _chosen(world: World, away: httpx.Response, subject: str) -> str:
     """Clicks on a person on the provider's page: the address the browser is sent back to."""
     outgoing = world.provider_http

@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import asyncpg
 import msgspec
 import pytest
 import sqlalchemy as sa
@@ -331,6 +332,37 @@ async def test_two_servers_on_one_database_share_one_order(postgres_server: Post
     await one.close()
     await other.close()
     await postgres_server.drop(database)
+
+
+@pytest.mark.postgres
+async def test_a_reading_that_waits_for_an_ending_is_judged_after_it(
+    postgres_server: PostgresServer, tmp_path: Path
+):
+    database = await postgres_server.fresh_database()
+    storage = await Storage.open(database.app_url, new_keys(tmp_path))
+    record_id = await record_with_log(storage)
+    grant_id = await make_grant(storage, record_id)
+    elsewhere = await asyncpg.connect(database.superuser_url)
+    async with elsewhere.transaction():
+        await elsewhere.execute("SELECT 1 FROM log_head WHERE record_id = $1 FOR UPDATE", record_id)
+        await elsewhere.execute("UPDATE access_grant SET version = 2 WHERE grant_id = $1", grant_id)
+        entry, still_live = reading(grant_id), is_live(grant_id)
+        waiting = asyncio.create_task(service.append(storage, record_id, entry, still_live))
+        await until_somebody_waits(database.superuser_url)
+    with pytest.raises(AccessEnded):
+        await waiting
+    await elsewhere.close()
+    await storage.close()
+    await postgres_server.drop(database)
+
+
+async def until_somebody_waits(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    async with asyncio.timeout(2):
+        while not await connection.fetchval(waits):
+            await asyncio.sleep(0.01)
+    await connection.close()
 
 
 @pytest.mark.parametrize("storage", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)

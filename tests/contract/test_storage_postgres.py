@@ -229,7 +229,7 @@ async def test_a_cancelled_command_leaves_a_clean_connection(database, tmp_path)
 
 
 async def test_a_server_that_is_away_is_busy_and_comes_back(postgres_server, tmp_path):
-    server = PostgresServer(postgres_server._programs)
+    server = PostgresServer(postgres_server.programs)
     try:
         server.start()
         await server.prepare()

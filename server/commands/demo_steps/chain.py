@@ -18,7 +18,8 @@ _ED25519 = b"\x01"
 
 def check_chain(entries: list[dict[str, Any]], checkpoint: dict[str, Any]) -> None:
     """Recomputes the chain over all entries from the first, and compares it with the checkpoint."""
-    root = hashlib.sha256(bytes.fromhex(checkpoint["origin"].rpartition("/")[2])).digest()
+    origin: str = checkpoint["origin"]
+    root = hashlib.sha256(bytes.fromhex(origin.rpartition("/")[2])).digest()
     roots = [root]
     for place, entry in enumerate(entries, start=1):
         must(entry["n"] == place, f"entry {entry['n']} of the log stands where {place} should")
@@ -27,7 +28,7 @@ def check_chain(entries: list[dict[str, Any]], checkpoint: dict[str, Any]) -> No
         must(base64.b64decode(entry["hash"]) == leaf, f"entry {place} is not what was hashed")
         root = hashlib.sha256(b"\x01" + root + leaf).digest()
         roots.append(root)
-    size = checkpoint["size"]
+    size: int = checkpoint["size"]
     must(size < len(roots), f"the checkpoint speaks of {size} entries, and there are {len(entries)}")
     must(base64.b64decode(checkpoint["root"]) == roots[size], "the checkpoint is not of this log")
 

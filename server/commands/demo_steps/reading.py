@@ -24,7 +24,7 @@ from server.commands.demo_steps.signing_in import doors
 VISIBLE_PROBLEMS = ("george-diabetes", "george-copd", "george-af")
 HIDDEN_PROBLEMS = ("george-low-mood", "george-hypertension", HIDDEN_NOTE)
 HIDDEN_BY_CLASS = ("george-low-mood", "george-sertraline", HIDDEN_NOTE)
-OTHER_CATEGORIES = ("DocumentReference", "Encounter", "Immunization", "Procedure", "DiagnosticReport")
+OTHER_CATEGORIES = ("DocumentReference", "Encounter", "Immunization", "Procedure")
 OWNERS_ALONE = ("Consent", "AuditEvent", "Task", "Communication")
 SEARCH_WITH_MEDICINES = "/fhir/MedicationRequest?_include=MedicationRequest:medication"
 

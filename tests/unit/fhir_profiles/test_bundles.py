@@ -41,24 +41,40 @@ VERSION_1 = {"fullUrl": "urn:uuid:1", "resource": {**PATIENT, "meta": {"versionI
 VERSION_2 = {"fullUrl": "urn:uuid:1", "resource": {**PATIENT, "meta": {"versionId": "2"}}}
 BROKEN = [
     (judged("transaction", {"resource": PATIENT}), "bdl-3", "/entry/0"),
-    (judged("collection", {"resource": PATIENT}, {"resource": PATIENT, "request": REQUEST}), "bdl-3", "/entry/1"),
+    (
+        judged("collection", {"resource": PATIENT}, {"resource": PATIENT, "request": REQUEST}),
+        "bdl-3",
+        "/entry/1",
+    ),
     (judged("collection", {"resource": PATIENT, "response": {"status": "200"}}), "bdl-4", "/entry/0"),
     (judged("collection", {"resource": PATIENT, "search": {"mode": "match"}}), "bdl-2", "/entry/0"),
     (judged("collection", {"fullUrl": "urn:uuid:1"}), "bdl-5", "/entry/0"),
     (judged("collection", VERSION_1, VERSION_1), "bdl-7", "/entry/1"),
-    (judged("collection", {"fullUrl": "https://e.org/Patient/1/_history/2", "resource": PATIENT}), "bdl-8", "/entry/0"),
+    (
+        judged("collection", {"fullUrl": "https://e.org/Patient/1/_history/2", "resource": PATIENT}),
+        "bdl-8",
+        "/entry/0",
+    ),
     (judged("document", {"resource": PATIENT}, **DOCUMENT), "bdl-11", "/entry/0"),
     (judged("document", **DOCUMENT), "bdl-11", "/entry/0"),
     (judged("document", {"resource": COMPOSITION}, timestamp="2026-11-21T09:00:00Z"), "bdl-9", "/identifier"),
-    (judged("document", {"resource": COMPOSITION}, identifier=DOCUMENT["identifier"]), "bdl-10", "/timestamp"),
+    (
+        judged("document", {"resource": COMPOSITION}, identifier=DOCUMENT["identifier"]),
+        "bdl-10",
+        "/timestamp",
+    ),
     (judged("searchset", {"resource": PATIENT}), "bundle-type", "/type"),
     (judged("batch", {"resource": PATIENT, "request": REQUEST}), "bundle-type", "/type"),
     (judged("pile", {"resource": PATIENT}), "required-code", "/type"),
     (judged(5), "code", "/type"),
     (judged("collection", {"resource": PATIENT}, colour="red"), "unknown-property", "/colour"),
     (judged("collection", {"resource": PATIENT, "fullUrl": "a b"}), "uri", "/entry/0/fullUrl"),
-    (judged("transaction", {"resource": PATIENT, "request": {"method": "POKE", "url": "x"}}), "required-code", "/entry/0/request/method"),
-]  # fmt: skip
+    (
+        judged("transaction", {"resource": PATIENT, "request": {"method": "POKE", "url": "x"}}),
+        "required-code",
+        "/entry/0/request/method",
+    ),
+]
 
 
 @pytest.mark.parametrize(("issues", "rule", "pointer"), BROKEN)

@@ -282,3 +282,9 @@ def test_the_work_is_done_in_steps() -> None:
         except StopIteration as finished:
             assert len(finished.value.kept) == count
         assert turns >= least
+
+
+def test_a_long_chain_of_provenance_is_followed_to_its_end() -> None:
+    chain = [head(f"Provenance/{n}", f"target>Provenance/{n - 1}") for n in range(1, 3000)]
+    seen = see(ALL, head("Observation/o"), head("Provenance/0", "target>Observation/o"), *chain)
+    assert len(seen.kept) == 3001

@@ -11,10 +11,19 @@ def test_numbers_with_the_right_check_digit_are_nhs_numbers(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "9990000019", "999000001", "99900000180", "", "0000000000", "1111111111", "999 000 0018", "999000001a",
-        "٩٩٩٠٠٠٠٠١٨", "9990000018\n", "9990000060",
+        "9990000019",
+        "999000001",
+        "99900000180",
+        "",
+        "0000000000",
+        "1111111111",
+        "999 000 0018",
+        "999000001a",
+        "٩٩٩٠٠٠٠٠١٨",
+        "9990000018\n",
+        "9990000060",
     ],
-)  # fmt: skip
+)
 def test_others_are_not(text: str) -> None:
     assert not is_nhs_number(text)
 

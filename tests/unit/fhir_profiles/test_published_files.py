@@ -1,4 +1,4 @@
-"""Every published R4 resource of our types: sound ones are taken, and the broken ones among them are known by name."""
+"""Every published R4 resource of our types: sound ones are taken, broken ones are known by name."""
 
 import csv
 import io
@@ -77,12 +77,11 @@ def resources_in(resource: Resource) -> Iterator[Resource]:
 
 def published(folder: str) -> Iterator[tuple[str, Resource]]:
     for name, raw in shared_json(folder):
-        try:
-            document = decode(raw)
-        except JsonRefused as refused:
-            assert NOT_READ[name] == refused.code
+        if name in NOT_READ:
+            with pytest.raises(JsonRefused, match=NOT_READ[name]):
+                decode(raw)
             continue
-        for resource in resources_in(document):
+        for resource in resources_in(decode(raw)):
             yield name, resource
 
 

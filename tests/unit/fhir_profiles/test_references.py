@@ -304,3 +304,20 @@ def test_a_signature_needs_its_signer() -> None:
 def test_a_contained_resource_follows_the_rules_of_its_own_type() -> None:
     assert is_needed_element("Observation.contained(Immunization).performer", "actor")
     assert not is_needed_element("Observation.contained(Immunization)", "encounter")
+
+
+def test_a_contained_resource_that_may_fall_does_not_take_the_item_with_it() -> None:
+    resource = {
+        "resourceType": "Condition",
+        "subject": ref("Patient/p"),
+        "contained": [
+            {
+                "resourceType": "Provenance",
+                "id": "c",
+                "target": [ref("#")],
+                "agent": [{"who": ref("Practitioner/a")}],
+            }
+        ],
+    }
+    assert without(resource, "Practitioner/a") == {"resourceType": "Condition", "subject": ref("Patient/p")}
+    assert [path for path, _, is_needed in paths_of(resource) if is_needed] == ["Condition.subject"]

@@ -126,10 +126,19 @@ def test_references_that_name_nothing_are_not_indexed() -> None:
 
 
 TOKENS = [
-    (f"{LOINC}|15074-8", True), ("15074-8", True), (f"{LOINC}|", True), ("|local\\,1", True), ("local\\,1", True),
-    (f"x,{LOINC}|15074-8", True), (f"{LOINC}|15074", False), ("|15074-8", False), ("15074-8 ", False),
-    (f"{LOINC.upper()}|15074-8", False), ("other|", False), ("local", False),
-]  # fmt: skip
+    (f"{LOINC}|15074-8", True),
+    ("15074-8", True),
+    (f"{LOINC}|", True),
+    ("|local\\,1", True),
+    ("local\\,1", True),
+    (f"x,{LOINC}|15074-8", True),
+    (f"{LOINC}|15074", False),
+    ("|15074-8", False),
+    ("15074-8 ", False),
+    (f"{LOINC.upper()}|15074-8", False),
+    ("other|", False),
+    ("local", False),
+]
 
 
 @pytest.mark.parametrize(("value", "is_found"), TOKENS)
@@ -153,16 +162,36 @@ def test_not_finds_what_has_no_value_at_all() -> None:
 
 
 DATES = [
-    ("2024-03-15", True), ("2024-03", True), ("2024", True), ("2024-03-16", False), ("2024-03-15T10:00:00Z", False),
-    ("ne2024-03-15", False), ("ne2024-03-16", True),
-    ("gt2024-03-14", True), ("gt2024-03-15", False), ("gt2024", False), ("gt2024-03-15T10:00:00Z", True),
-    ("lt2024-03-16", True), ("lt2024-03-15", False), ("lt2024-03-15T10:00:00Z", True),
-    ("ge2024-03-15", True), ("ge2024-03-16", False), ("ge2024", True),
-    ("le2024-03-15", True), ("le2024-03-14", False), ("le2024", True),
-    ("sa2024-03-14", True), ("sa2024-03-15", False), ("eb2024-03-16", True), ("eb2024-03-15", False),
-    ("ap2024-03-16", True), ("ap2024-03-18", False), ("ap2024-02", True),
-    ("2023,2024", True), ("lt2024,gt2025", False),
-]  # fmt: skip
+    ("2024-03-15", True),
+    ("2024-03", True),
+    ("2024", True),
+    ("2024-03-16", False),
+    ("2024-03-15T10:00:00Z", False),
+    ("ne2024-03-15", False),
+    ("ne2024-03-16", True),
+    ("gt2024-03-14", True),
+    ("gt2024-03-15", False),
+    ("gt2024", False),
+    ("gt2024-03-15T10:00:00Z", True),
+    ("lt2024-03-16", True),
+    ("lt2024-03-15", False),
+    ("lt2024-03-15T10:00:00Z", True),
+    ("ge2024-03-15", True),
+    ("ge2024-03-16", False),
+    ("ge2024", True),
+    ("le2024-03-15", True),
+    ("le2024-03-14", False),
+    ("le2024", True),
+    ("sa2024-03-14", True),
+    ("sa2024-03-15", False),
+    ("eb2024-03-16", True),
+    ("eb2024-03-15", False),
+    ("ap2024-03-16", True),
+    ("ap2024-03-18", False),
+    ("ap2024-02", True),
+    ("2023,2024", True),
+    ("lt2024,gt2025", False),
+]
 
 
 @pytest.mark.parametrize(("value", "is_found"), DATES)
@@ -184,12 +213,21 @@ def test_a_zone_written_with_a_bare_plus_is_understood() -> None:
 
 
 REFERENCES = [
-    ("patient", "Patient/p1", True), ("patient", "p1", True), ("patient", "https://held.example/fhir/Patient/p1", True),
-    ("patient", "Patient/p1/_history/3", True), ("patient", "Patient/p2", False), ("patient", "Encounter/e1", False),
-    ("subject", "p1", True), ("subject:Patient", "p1", True), ("subject:Group", "p1", False),
-    ("encounter", "e1", True), ("encounter", "x,Encounter/e1", True), ("encounter", "p1", False),
-    ("performer", "https://other.example/fhir/Practitioner/7", True), ("performer", "Practitioner/7", False),
-]  # fmt: skip
+    ("patient", "Patient/p1", True),
+    ("patient", "p1", True),
+    ("patient", "https://held.example/fhir/Patient/p1", True),
+    ("patient", "Patient/p1/_history/3", True),
+    ("patient", "Patient/p2", False),
+    ("patient", "Encounter/e1", False),
+    ("subject", "p1", True),
+    ("subject:Patient", "p1", True),
+    ("subject:Group", "p1", False),
+    ("encounter", "e1", True),
+    ("encounter", "x,Encounter/e1", True),
+    ("encounter", "p1", False),
+    ("performer", "https://other.example/fhir/Practitioner/7", True),
+    ("performer", "Practitioner/7", False),
+]
 
 
 @pytest.mark.parametrize(("name", "value", "is_found"), REFERENCES)
@@ -377,9 +415,17 @@ def test_answers_stand_in_the_order_asked_for_and_undated_ones_last(sort: str | 
 def test_open_periods_sort_by_the_bound_they_have() -> None:
     periods = {"a": {"start": "2024"}, "b": {"end": "2022"}, "c": {"start": "2023", "end": "2023"}}
     heads = [head_of(minimal("Encounter", period=period), name) for name, period in periods.items()]
-    assert [head.logical_id for head in sorted_heads(heads, parse_query("Encounter", [("_sort", "date")]))] == [
-        "b", "c", "a",
-    ]  # fmt: skip
-    assert [head.logical_id for head in sorted_heads(heads, parse_query("Encounter", [("_sort", "-date")]))] == [
-        "a", "c", "b",
-    ]  # fmt: skip
+    assert [
+        head.logical_id for head in sorted_heads(heads, parse_query("Encounter", [("_sort", "date")]))
+    ] == [
+        "b",
+        "c",
+        "a",
+    ]
+    assert [
+        head.logical_id for head in sorted_heads(heads, parse_query("Encounter", [("_sort", "-date")]))
+    ] == [
+        "a",
+        "c",
+        "b",
+    ]

@@ -1,6 +1,12 @@
 import pytest
 
-from fhir_profiles.xhtml import HARMLESS_RULES, NARRATIVE_BYTES_MAX, narrative_fault
+from fhir_profiles.xhtml import (
+    DEPTH_MAX,
+    HARMLESS_RULES,
+    LOOSE_TAGS_MAX,
+    NARRATIVE_BYTES_MAX,
+    narrative_fault,
+)
 
 
 def div(inside: str, attributes: str = "") -> str:
@@ -10,7 +16,7 @@ def div(inside: str, attributes: str = "") -> str:
 HARMLESS = (
     "plain",
     "<p>a <b>b</b> <i>c</i><br/></p>",
-    "<table border='1'><thead><tr><th colspan='2'>x</th></tr></thead><tbody><tr><td>1</td></tr></tbody></table>",
+    "<table border='1'><thead><tr><th colspan='2'>x</th></tr></thead></table>",
     "<a href='https://example.org/x?y=1'>x</a><a href='#here'>y</a><a href='Patient/1'>z</a><a name='q'/>",
     "<img src='#contained' alt='x'/><img src='data:image/png;base64,aGk='/>",
     "<p style='color: red' class='hapiHeaderText' id='p1'>x</p>",
@@ -108,6 +114,25 @@ def test_the_size_limit_is_in_bytes(over: int) -> None:
     text = "é" * (room // 2) + "x" * (room % 2)
     fault = narrative_fault(div(text))
     assert (fault is not None and fault[0] == "narrative-too-long") is bool(over)
+
+
+def rule_of(narrative: str) -> str | None:
+    fault = narrative_fault(narrative)
+    return fault[0] if fault else None
+
+
+def test_depth_is_limited() -> None:
+    inner = DEPTH_MAX - 1
+    assert rule_of(div("<b>" * inner + "</b>" * inner)) is None
+    assert rule_of(div("<b>" * (inner + 1) + "</b>" * (inner + 1))) == "narrative-too-deep"
+    assert rule_of(div("<b></b>" * 5000)) is None
+
+
+def test_loose_tags_are_limited_since_their_depth_is_unknown() -> None:
+    opening = '<div xmlns="http://www.w3.org/1999/xhtml"></p>'
+    room = LOOSE_TAGS_MAX - opening.count("<")
+    assert rule_of(opening + "<b>" * room) == "narrative-not-xhtml"
+    assert rule_of(opening + "<b>" * (room + 1)) == "narrative-too-deep"
 
 
 def test_entities_that_unfold_are_refused_unread() -> None:

@@ -1,5 +1,6 @@
 """Signing keys: read from private files only, and shown by their public half only."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from server.identity.signing_keys import (
     KeyFileRefused,
     jwks_document,
+    kept_signing_key,
     load_signing_key,
     new_signing_key,
     private_jwk,
@@ -62,6 +64,15 @@ def test_missing_file_and_public_key_and_wrong_curve_are_refused(tmp_path: Path)
         path.chmod(0o600)
         with pytest.raises(KeyFileRefused):
             load_signing_key(path)
+
+
+def test_kept_key_is_made_once(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "provider.jwk"
+    with ThreadPoolExecutor(8) as threads:
+        made = list(threads.map(lambda _: kept_signing_key(path, "ES256").kid, range(16)))
+    assert len(set(made)) == 1
+    assert [file.name for file in path.parent.iterdir()] == ["provider.jwk"]
+    assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_written_key_is_never_written_over(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""THREATS test h: so many tampered logs, all found; so many honest ones, no alarm; faults in the verifier caught."""
+"""THREATS test h: tampered logs are all found, honest ones raise no alarm, a faulty verifier is caught."""
 
 import json
 import random

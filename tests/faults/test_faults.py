@@ -1,0 +1,68 @@
+"""Each fault is a patch. Applied to a copy of the tree, the tests it names must go red.
+
+A patch says on its first line what is wrong, and after `Caught by:` which tests must notice, as pytest arguments.
+`HELD_FAULTS` names a folder of further patches; those without a `Caught by:` line must be noticed by the suite.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TESTS_FAILED = 1
+SECONDS_MAX = 280
+WHOLE_SUITE = "tests -m 'not slow and not prove' -x"
+
+
+def _patches() -> list[Path]:
+    outside = os.environ.get("HELD_FAULTS")
+    folders = [Path(__file__).parent] + ([Path(outside)] if outside else [])
+    return sorted(patch for folder in folders for patch in folder.glob("*.patch"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patch", _patches(), ids=lambda patch: patch.stem)
+def test_the_fault_is_caught(patch: Path, tmp_path: Path) -> None:
+    tree = _copy_of_the_tree(tmp_path / "tree")
+    applied = subprocess.run(
+        ["git", "apply", "--whitespace=nowarn", str(patch)], cwd=tree, capture_output=True, text=True, check=False
+    )
+    assert applied.returncode == 0, f"{patch.name} no longer fits the tree: {applied.stderr}"
+    answer = _run(tree, _caught_by(patch), tmp_path)
+    assert answer.returncode == TESTS_FAILED, f"{patch.name} was not caught:\n{answer.stdout[-2000:]}"
+
+
+def test_every_fault_names_the_tests_that_catch_it() -> None:
+    ours = sorted(Path(__file__).parent.glob("*.patch"))
+    assert len(ours) >= 16
+    assert [patch.name for patch in ours if "Caught by:" not in patch.read_text()] == []
+
+
+def _copy_of_the_tree(target: Path) -> Path:
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
+    for name in listed.stdout.decode().splitlines():
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    # A tree of its own: git would otherwise look for the patch's files in whatever repository stands around it.
+    subprocess.run(["git", "init", "-q"], cwd=target, check=True)
+    return target
+
+
+def _caught_by(patch: Path) -> str:
+    found = re.search(r"^Caught by: (.+)$", patch.read_text(), re.MULTILINE)
+    return found[1] if found else WHOLE_SUITE
+
+
+def _run(tree: Path, arguments: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider --hypothesis-profile faults --basetemp {tmp_path}/run {arguments}"
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.setdefault("HELD_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
+    return subprocess.run(
+        command, shell=True, cwd=tree, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+    )
