@@ -73,6 +73,7 @@ class _Graph:
         # Supporting items that only the items added one by one may refer to: they carry an unticked class.
         self._only_for_added: set[Key] = set()
         self._reached: set[Key] = set()
+        self._provenance_reached: set[Key] = set()
 
     def gather(self) -> Iterator[None]:
         """Step 1."""
@@ -129,7 +130,9 @@ class _Graph:
         alive: dict[str, bool] = {}
         for reference in head.references:
             if reference.is_needed:
-                is_alive = self._resolves(key, _target(reference), self._standing)
+                target = _target(reference)
+                # A Provenance is not among the standing: once reached, it is there.
+                is_alive = self._resolves(key, target, self._standing) or target in self._provenance_reached
                 alive[reference.path] = alive.get(reference.path, False) or is_alive
         return all(alive.values())
 
@@ -170,6 +173,7 @@ class _Graph:
         if waiting.has_provenance_of(key) and self._is_whole(key):
             for provenance in waiting.complete_with(key):
                 if self._can_stand(provenance, self._provenance[provenance]):
+                    self._provenance_reached.add(provenance)
                     yield provenance
 
     def _is_whole(self, key: Key) -> bool:
@@ -177,9 +181,7 @@ class _Graph:
 
         A Provenance of an item that is not would tell of each new version, when a hidden part changed too.
         """
-        head = self._standing.get(key)
-        if head is None:
-            return key in self._provenance
+        head = self._standing.get(key) or self._provenance[key]
         if head.resource_type == "Patient" or self._slice.withholds_contact(head):
             return False
         return all(

@@ -47,7 +47,7 @@ _CONTACT_TYPES = ("Address", "ContactPoint", "ContactDetail")
 _CONTACT_IN_TEXT = re.compile(
     r"\b[A-Z]{1,2}[0-9][A-Z0-9]? ?[0-9][A-Z]{2}\b"
     r"|(?<![\d.])(?:\+44|0)(?: ?\d){9,10}(?![\d.])"
-    r"|[\w.+-]+@[\w-]+\.\w+"
+    r"|\w@[\w-]{1,63}\.\w"
 )
 
 

@@ -116,5 +116,5 @@ def _as_xhtml(cleaned: str) -> str:
 
 
 def _as_text(cleaned: str) -> str:
-    words = html.unescape(re.sub(r"<[^>]*>", " ", cleaned))
+    words = html.unescape(re.sub(r"<[^<>]*>", " ", cleaned))
     return f'<div xmlns="{XHTML}"><p>{html.escape(words, quote=False)}</p></div>'

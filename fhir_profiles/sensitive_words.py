@@ -16,9 +16,12 @@ from typing import Any, NamedTuple
 from fhir_profiles.terminology import rows_of
 
 ATTACHED_TEXT_BYTES_MAX = 1_000_000
+# A text with more places where a row could begin is no clinical note: reading each would hold up everybody else.
+TELLING_PLACES_MAX = 5_000
 
 _WORD = re.compile(r"[a-z0-9]+")
-_TAG = re.compile(r"<[^>]*>")
+# NOTE: neither may be inside, or a text of many "<" would be searched to its end from each of them.
+_TAG = re.compile(r"<[^<>]*>")
 _STEM_LENGTH = 4
 _HARMLESS = "-"
 
@@ -31,18 +34,35 @@ class _Row(NamedTuple):
 def classes_in_text(text: str) -> Iterator[tuple[str, str]]:
     """Each sensitive class the text reveals, with the row that says so."""
     words = _WORD.findall(folded(text))
-    whole, stems = _beginnings()
+    present = set(words)
+    telling = {word: rows for word in present if (rows := _rows_beginning_with(word))}
+    if not telling:
+        return
+    if sum(word in telling for word in words) > TELLING_PLACES_MAX:
+        yield from _classes_of_words(present, telling)
+        return
     skip_until = 0
     for place, word in enumerate(words):
-        if place < skip_until or (word not in whole and word[:_STEM_LENGTH] not in stems):
+        if word not in telling or place < skip_until:
             continue
-        rows = [*whole.get(word, ()), *stems.get(word[:_STEM_LENGTH], ())]
-        rows = [row for row in rows if _matches(row.words, words, place)]
+        rows = [row for row in telling[word] if _matches(row.words, words, place)]
         longest = max((len(row.words) for row in rows), default=1)
         for row in rows:
             if len(row.words) == longest and row.sensitive_class != _HARMLESS:
                 yield row.sensitive_class, " ".join(row.words)
         skip_until = place + longest
+
+
+def _classes_of_words(present: set[str], telling: dict[str, list[_Row]]) -> Iterator[tuple[str, str]]:
+    """What a text too long to be read place by place could reveal: its words in any order, nothing shielded."""
+    for rows in telling.values():
+        for row in rows:
+            if row.sensitive_class != _HARMLESS and all(_is_among(word, present) for word in row.words):
+                yield row.sensitive_class, " ".join(row.words)
+
+
+def _is_among(wanted: str, present: set[str]) -> bool:
+    return any(_is_same(wanted, word) for word in present) if wanted.endswith("*") else wanted in present
 
 
 def folded(text: str) -> str:
@@ -79,6 +99,13 @@ def _matches(row: tuple[str, ...], words: list[str], place: int) -> bool:
 
 def _is_same(wanted: str, word: str) -> bool:
     return word.startswith(wanted[:-1]) if wanted.endswith("*") else word == wanted
+
+
+def _rows_beginning_with(word: str) -> list[_Row]:
+    whole, stems = _beginnings()
+    rows = whole.get(word, [])
+    stemmed = stems.get(word[:_STEM_LENGTH])
+    return [*rows, *(row for row in stemmed if _is_same(row.words[0], word))] if stemmed else rows
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import Any, cast
 import msgspec
 
 from fhir_profiles import references
+from fhir_profiles.catalogue import CATALOGUE
 from fhir_profiles.closure import CONTACT, REDUCED
 from fhir_profiles.currency import dated, is_current, title_of
 from fhir_profiles.heads import Head
@@ -104,8 +105,24 @@ def head_for_reader(head: Head, cut_keys: Collection[Key]) -> Head:
             for name, values in search.items()
         }
     kept = tuple(r for r in head.references if (r.resource_type, r.logical_id) not in cut_keys)
-    search = {name: values for name, values in search.items() if values and name != "_lastUpdated"}
+    told = _params_beside(head, cut_keys)
+    search = {name: values for name, values in search.items() if values and name not in told}
     return msgspec.structs.replace(head, search=search, references=kept, last_updated="")
+
+
+def _params_beside(head: Head, cut_keys: Collection[Key]) -> set[str]:
+    """The search parameters whose values may stand in an element that went with a cut reference."""
+    gone = {
+        reference.path.split(".")[1]
+        for reference in head.references
+        if (reference.resource_type, reference.logical_id) in cut_keys
+    }
+    params = CATALOGUE[head.resource_type].search.items()
+    return {
+        name
+        for name, param in params
+        if param.kind != "reference" and any(path.partition(".")[0] in gone for path in param.paths)
+    }
 
 
 def reduce_patient(patient: Resource, *, show_contact: bool) -> Resource:

@@ -1,8 +1,9 @@
 """Composes the application: every part is made here, once, and nothing imports this module."""
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +16,8 @@ from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.params import FromPath
 from litestar.types import ControllerRouterHandler, Receive, Scope, Send
 
+from fhir_profiles.catalogue import CATALOGUE
+from fhir_profiles.second_opinion import load_models
 from server import errors
 from server.audit.routes import ROUTES as AUDIT_ROUTES
 from server.audit.signer import LogSigner
@@ -22,11 +25,16 @@ from server.development.people import DemoPeople
 from server.development.routes import development_router
 from server.fhir_api.reader import FhirReader
 from server.fhir_api.routes import FHIR_ROUTES
-from server.http.access import Access, access_guard, classify_automatic_options, require_access_classes, route_opt
+from server.http.access import (
+    Access,
+    access_guard,
+    classify_automatic_options,
+    require_access_classes,
+    route_opt,
+)
 from server.http.front_door import FrontDoor
 from server.http.outcomes import framework_error, held_error, unexpected_error
 from server.http.strict_json import check_json_body
-from server.identity.access_tokens import AccessClaims
 from server.identity.principal import Principal
 from server.identity.providers import Provider, load_providers
 from server.identity.routes import identity_router
@@ -36,12 +44,12 @@ from server.identity.token_endpoint import TOKEN_EXCHANGE
 from server.intake.links import Links
 from server.intake.routes import ROUTES as INTAKE_ROUTES
 from server.intake.service import Intake
+from server.ops.process import keep_the_loop_answering
 from server.ops.routes import OPS_ROUTES
 from server.records.book import RecordShelf
 from server.records.service import Records, patient_id_of
 from server.settings import Settings, read_settings
 from server.sharing.authorise import authorise_owner
-from server.sharing.authority import grant_is_live
 from server.sharing.receipts import ReceiptSigner
 from server.sharing.redeem import Redeeming
 from server.sharing.routes import SHARING_ROUTES
@@ -51,12 +59,15 @@ from server.storage.keys import KeyFile, KeyProvider
 from server.version import VERSION
 
 OUTGOING_SECONDS_MAX = 5
+HOUSEKEEPING_SECONDS = 3600
 
 
 class Parts:
     """Every service of the application, made from the settings and an open database."""
 
-    def __init__(self, settings: Settings, storage: Storage, keys: KeyProvider, http: httpx.AsyncClient) -> None:
+    def __init__(
+        self, settings: Settings, storage: Storage, keys: KeyProvider, http: httpx.AsyncClient
+    ) -> None:
         self.settings = settings
         self.storage = storage
         self.http = http
@@ -73,7 +84,7 @@ class Parts:
             IdentitySettings(
                 base_url=settings.base_url,
                 is_development=settings.is_development,
-                nonce_key=keys.secret("dpop-nonce"),
+                nonce_key=_nonce_key(settings, keys),
             ),
             storage=storage,
             keys=keys,
@@ -82,7 +93,7 @@ class Parts:
             http=http,
             records=RecordShelf(storage, self.records),
             grant_handlers={TOKEN_EXCHANGE: self.redeeming.exchange},
-            is_grant_live=lambda claims: _is_grant_live(storage, claims),
+            is_grant_live=self.redeeming.is_token_live,
         )
         if self.demo_people is not None:
             self.demo_people.use_clock(self.identity.clock.last_known)
@@ -108,7 +119,7 @@ def create_app(parts: Parts) -> FrontDoor:
             Exception: unexpected_error,
         },
         openapi_config=_documentation() if settings.is_development else None,
-        lifespan=[lambda app: _running(parts)],
+        lifespan=[lambda _: _running(parts)],
         request_max_body_size=None,
         logging_config=None,
         debug=False,
@@ -137,6 +148,8 @@ class FromEnvironment:
         """ASGI."""
         if self._app is None:
             self._app = create_app(await open_parts(read_settings(os.environ)))
+            load_models(CATALOGUE)
+            keep_the_loop_answering()
         await self._app(scope, receive, send)
 
 
@@ -145,25 +158,26 @@ def from_environment() -> FromEnvironment:
     return FromEnvironment()
 
 
-async def _is_grant_live(storage: Storage, claims: AccessClaims) -> bool:
-    if claims.record is None or claims.grant is None:
-        return True
-    is_live = grant_is_live(UUID(claims.grant), claims.grant_version or 0)
-    try:
-        return await storage.read(UUID(claims.record), is_live)
-    except errors.NotFound:
-        return False
-
-
 @asynccontextmanager
 async def _running(parts: Parts) -> AsyncGenerator[None]:
     await parts.intake.start()
+    housekeeping = asyncio.create_task(_forget_expired(parts))
     try:
         yield
     finally:
+        housekeeping.cancel()
         await parts.intake.stop()
         await parts.http.aclose()
         await parts.storage.close()
+
+
+async def _forget_expired(parts: Parts) -> None:
+    """Drops what can no longer be used: codes, sign-ins, refresh tokens, offers and counts of guesses."""
+    while True:
+        await asyncio.sleep(HOUSEKEEPING_SECONDS)
+        with suppress(errors.Busy):
+            await parts.identity.forget_expired()
+            await parts.sharing.forget_expired()
 
 
 def _routes(parts: Parts) -> list[ControllerRouterHandler]:
@@ -222,6 +236,11 @@ def _documentation() -> OpenAPIConfig:
         openapi_router=Router("/docs", route_handlers=[], opt=route_opt(Access.PUBLIC)),
         render_plugins=[SwaggerRenderPlugin()],
     )
+
+
+def _nonce_key(settings: Settings, keys: KeyProvider) -> bytes:
+    """New at each start where used proofs are remembered in memory alone; shared by all workers elsewhere."""
+    return os.urandom(32) if settings.uses_sqlite else keys.secret("dpop-nonce")
 
 
 def _signing_keys(newest: SigningKey) -> Sequence[SigningKey]:

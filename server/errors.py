@@ -5,6 +5,8 @@ HeldError
 │   ├── UnknownParameter  unknown-parameter
 │   └── BodyRefused       body-refused        JSON we do not take: duplicate keys, depth, digits ...
 ├── TooLarge              too-large
+│   └── HeadersTooLarge
+├── TooSlow               too-slow
 ├── UnsupportedMedia      unsupported-media-type
 ├── NotAcceptable         not-acceptable
 ├── NotSignedIn           not-signed-in
@@ -56,6 +58,16 @@ class TooLarge(HeldError):
     """What you sent is larger than we take."""
 
     code = "too-large"
+
+
+class HeadersTooLarge(TooLarge):
+    """The request headers are larger than we take."""
+
+
+class TooSlow(HeldError):
+    """Your request took too long to arrive."""
+
+    code = "too-slow"
 
 
 class UnsupportedMedia(HeldError):

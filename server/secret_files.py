@@ -93,7 +93,8 @@ def _keys(path: Path, problems: list[str]) -> KeyFile | None:
     try:
         return KeyFile.open(path)
     except KeyUnusable as unusable:
-        problems.append(str(unusable))
+        said = str(unusable)
+        problems.append(said if str(path) in said else f"The key file at {path} cannot be used. {said}")
         return None
 
 
@@ -128,6 +129,8 @@ def _provider_problems(path: Path) -> list[str]:
         return [f"There is no list of sign-in providers at {path}."]
     except (KeyFileRefused, msgspec.DecodeError, OSError) as refused:
         return [f"The list of sign-in providers at {path} cannot be used. {refused}"]
+    if not providers:
+        return [f"The list at {path} names no sign-in provider, so nobody could sign in."]
     return [problem for provider in providers for problem in _weaknesses(provider.key.private, path.parent)]
 
 

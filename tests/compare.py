@@ -1,8 +1,8 @@
 """An independent comparer: is what is served what was sent?
 
 Uses the standard library alone, and nothing of the code under test. Every code, text, date, status and digit
-of every number must be there, at its place, and nothing else. What intake is meant to change is left out: ids,
-`meta.versionId`, `meta.lastUpdated`, and where references lead, which are compared by what they mean.
+of each number must be there, at its place, and nothing else. What intake is meant to change is left out:
+ids, `meta.versionId`, `meta.lastUpdated`, and where references lead, which are compared by what they mean.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The whole application for a test: real settings, real keys, a real database, called over HTTP in this process."""
+"""The whole application for a test: real settings, keys and database, called over HTTP in this process."""
 
 import functools
 import shutil
@@ -72,7 +72,9 @@ def development_settings(folder: Path, database_url: str) -> Settings:
 def _keys_folder() -> Path:
     """RSA keys take a while to make, so they are made once."""
     folder = Path(tempfile.mkdtemp(prefix="held-test-keys-"))
-    settings = read_settings({"HELD_MODE": "development", "HELD_DATA_DIR": str(folder), "HELD_BASE_URL": BASE_URL})
+    settings = read_settings(
+        {"HELD_MODE": "development", "HELD_DATA_DIR": str(folder), "HELD_BASE_URL": BASE_URL}
+    )
     settings.key_file.parent.mkdir(parents=True)
     KeyFile.create(settings.key_file)
     write_signing_key(settings.token_key_file, new_signing_key())

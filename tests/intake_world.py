@@ -1,4 +1,4 @@
-"""A citizen who lets a practice push, and the practice's own calls, for tests of the intake through the front door."""
+"""A citizen who lets a practice push, and the practice's own calls, for tests through the front door."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence

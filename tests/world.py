@@ -8,8 +8,9 @@ import json
 from typing import Any
 from uuid import uuid4
 
-from jwt.algorithms import ECAlgorithm
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
 from server.commands.held_client import OFFER_CODE, REDEMPTION, HeldClient
 from server.identity.clients import integrator
@@ -17,8 +18,6 @@ from server.identity.development_provider import DemoPerson
 from server.identity.tokens import Jwk
 from server.intake.organisations import Organisation, register_organisation
 from tests.held_app import PHONE, PORTAL, ServedHeld
-
-import msgspec
 
 SNOMED = "http://snomed.info/sct"
 CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category"
@@ -30,7 +29,9 @@ def nhs_number(index: int) -> str:
     found = -1
     for body in range(999_000_000, 999_100_000):
         digits = str(body)
-        check = 11 - sum(int(digit) * weight for digit, weight in zip(digits, range(10, 1, -1), strict=True)) % 11
+        check = (
+            11 - sum(int(digit) * weight for digit, weight in zip(digits, range(10, 1, -1), strict=True)) % 11
+        )
         if check == 10:
             continue
         found += 1
@@ -136,7 +137,9 @@ class World:
         client = await self.integrator_client(system or self.practice)
         return await push(client, bundle)
 
-    async def share(self, owner: HeldClient, slice_: dict[str, Any], reader: HeldClient, **terms: Any) -> "Shared":
+    async def share(
+        self, owner: HeldClient, slice_: dict[str, Any], reader: HeldClient, **terms: Any
+    ) -> "Shared":
         """Offers, redeems, confirms: the reader's client for the grant."""
         offered = await offer(owner, slice_, **terms)
         return await redeem(owner, reader, offered)
@@ -196,51 +199,87 @@ async def redeem(owner: HeldClient, reader: HeldClient, offered: dict[str, Any])
 
 def extract_for(person: DemoPerson, marker: str) -> dict[str, Any]:
     """A transaction Bundle about the person whose every text carries the marker."""
-    ids = {name: f"urn:uuid:{uuid4()}" for name in ("patient", "gp", "org", "asthma", "low-mood", "encounter")}
+    ids = {
+        name: f"urn:uuid:{uuid4()}" for name in ("patient", "gp", "org", "asthma", "low-mood", "encounter")
+    }
     subject = {"reference": ids["patient"]}
     resources = [
-        (ids["patient"], {
-            "resourceType": "Patient",
-            "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": person.nhs_number}],
-            "name": [{"family": person.family_name, "given": [person.given_name]}],
-            "birthDate": person.birth_date,
-            "address": [{"line": [f"1 {marker}-address Street"], "city": "Leeds"}],
-        }),
+        (
+            ids["patient"],
+            {
+                "resourceType": "Patient",
+                "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": person.nhs_number}],
+                "name": [{"family": person.family_name, "given": [person.given_name]}],
+                "birthDate": person.birth_date,
+                "address": [{"line": [f"1 {marker}-address Street"], "city": "Leeds"}],
+            },
+        ),
         (ids["org"], {"resourceType": "Organization", "name": f"{marker}-org Practice"}),
         (ids["gp"], {"resourceType": "Practitioner", "name": [{"text": f"Dr {marker}-gp"}]}),
-        (ids["encounter"], {
-            "resourceType": "Encounter", "status": "finished",
-            "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
-            "subject": subject, "period": {"start": "2026-03-01T09:00:00Z"},
-            "type": [{"text": f"{marker}-encounter"}],
-            "participant": [{"individual": {"reference": ids["gp"]}}],
-        }),
+        (
+            ids["encounter"],
+            {
+                "resourceType": "Encounter",
+                "status": "finished",
+                "class": {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"},
+                "subject": subject,
+                "period": {"start": "2026-03-01T09:00:00Z"},
+                "type": [{"text": f"{marker}-encounter"}],
+                "participant": [{"individual": {"reference": ids["gp"]}}],
+            },
+        ),
         (ids["asthma"], _condition(subject, f"{marker}-asthma", "195967001", ids["encounter"])),
         (ids["low-mood"], _condition(subject, f"{marker}-depression", "35489007", ids["encounter"])),
-        (f"urn:uuid:{uuid4()}", {
-            "resourceType": "AllergyIntolerance",
-            "clinicalStatus": _coded("http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical", "active"),
-            "verificationStatus": _coded(
-                "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification", "confirmed"),
-            "code": {"text": f"{marker}-penicillin"}, "patient": subject,
-        }),
+        (
+            f"urn:uuid:{uuid4()}",
+            {
+                "resourceType": "AllergyIntolerance",
+                "clinicalStatus": _coded(
+                    "http://terminology.hl7.org/CodeSystem/allergyintolerance-clinical", "active"
+                ),
+                "verificationStatus": _coded(
+                    "http://terminology.hl7.org/CodeSystem/allergyintolerance-verification", "confirmed"
+                ),
+                "code": {"text": f"{marker}-penicillin"},
+                "patient": subject,
+            },
+        ),
         *[(f"urn:uuid:{uuid4()}", _result(subject, f"{marker}-result", day)) for day in range(1, 6)],
-        (f"urn:uuid:{uuid4()}", {
-            "resourceType": "MedicationRequest", "status": "active", "intent": "order",
-            "medicationCodeableConcept": {"text": f"{marker}-salbutamol"}, "subject": subject,
-            "authoredOn": "2026-02-01", "requester": {"reference": ids["gp"]},
-            "reasonReference": [{"reference": ids["asthma"]}, {"reference": ids["low-mood"]}],
-        }),
-        (f"urn:uuid:{uuid4()}", {
-            "resourceType": "List", "status": "current", "mode": "snapshot", "subject": subject,
-            "title": f"{marker}-problems",
-            "code": {"coding": [{"system": SNOMED, "code": "717711000000103"}], "text": "Problems"},
-            "entry": [{"item": {"reference": ids["asthma"]}}, {"item": {"reference": ids["low-mood"]}}],
-        }),
-        (f"urn:uuid:{uuid4()}", {
-            "resourceType": "Immunization", "status": "completed", "vaccineCode": {"text": f"{marker}-flu-jab"},
-            "patient": subject, "occurrenceDateTime": "2025-10-01",
-        }),
+        (
+            f"urn:uuid:{uuid4()}",
+            {
+                "resourceType": "MedicationRequest",
+                "status": "active",
+                "intent": "order",
+                "medicationCodeableConcept": {"text": f"{marker}-salbutamol"},
+                "subject": subject,
+                "authoredOn": "2026-02-01",
+                "requester": {"reference": ids["gp"]},
+                "reasonReference": [{"reference": ids["asthma"]}, {"reference": ids["low-mood"]}],
+            },
+        ),
+        (
+            f"urn:uuid:{uuid4()}",
+            {
+                "resourceType": "List",
+                "status": "current",
+                "mode": "snapshot",
+                "subject": subject,
+                "title": f"{marker}-problems",
+                "code": {"coding": [{"system": SNOMED, "code": "717711000000103"}], "text": "Problems"},
+                "entry": [{"item": {"reference": ids["asthma"]}}, {"item": {"reference": ids["low-mood"]}}],
+            },
+        ),
+        (
+            f"urn:uuid:{uuid4()}",
+            {
+                "resourceType": "Immunization",
+                "status": "completed",
+                "vaccineCode": {"text": f"{marker}-flu-jab"},
+                "patient": subject,
+                "occurrenceDateTime": "2025-10-01",
+            },
+        ),
     ]
     entries = [
         {"fullUrl": url, "resource": resource, "request": {"method": "POST", "url": resource["resourceType"]}}

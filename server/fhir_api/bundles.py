@@ -13,7 +13,9 @@ from server.records.view import Rendered
 _JOIN = b","
 
 
-def searchset(base_url: str, links: Sequence[tuple[str, str]], matches: Sequence[Rendered], others: Sequence[Rendered]) -> bytes:
+def searchset(
+    base_url: str, links: Sequence[tuple[str, str]], matches: Sequence[Rendered], others: Sequence[Rendered]
+) -> bytes:
     """A `searchset` Bundle. It never has a total: a count would tell of what is hidden."""
     entries = [_search_entry(base_url, item, b"match") for item in matches]
     entries += [_search_entry(base_url, item, b"include") for item in others]
@@ -27,14 +29,25 @@ def history(base_url: str, links: Sequence[tuple[str, str]], versions: Sequence[
 
 def _bundle(kind: bytes, links: Sequence[tuple[str, str]], entries: Sequence[bytes]) -> bytes:
     link = msgspec.json.encode([{"relation": relation, "url": url} for relation, url in links])
-    parts = [b'{"resourceType":"Bundle","id":"', str(uuid4()).encode(), b'","type":"', kind, b'","link":', link]
+    parts = [
+        b'{"resourceType":"Bundle","id":"',
+        str(uuid4()).encode(),
+        b'","type":"',
+        kind,
+        b'","link":',
+        link,
+    ]
     if entries:
         parts += [b',"entry":[', _JOIN.join(entries), b"]"]
     return b"".join([*parts, b"}"])
 
 
 def _search_entry(base_url: str, item: Rendered, mode: bytes) -> bytes:
-    return b'{"fullUrl":"%s","resource":%s,"search":{"mode":"%s"}}' % (_full_url(base_url, item), item.body, mode)
+    return b'{"fullUrl":"%s","resource":%s,"search":{"mode":"%s"}}' % (
+        _full_url(base_url, item),
+        item.body,
+        mode,
+    )
 
 
 def _history_entry(base_url: str, item: Rendered) -> bytes:

@@ -27,7 +27,9 @@ def require_json(request: Request[Any, Any, Any]) -> None:
         raise NotAcceptable("We answer in application/fhir+json only.")
 
 
-def fhir_response(body: bytes, *, status_code: int = 200, headers: dict[str, str] | None = None) -> Response[bytes]:
+def fhir_response(
+    body: bytes, *, status_code: int = 200, headers: dict[str, str] | None = None
+) -> Response[bytes]:
     """These bytes as FHIR JSON."""
     return Response(body, status_code=status_code, media_type=FHIR_JSON, headers=headers or {})
 

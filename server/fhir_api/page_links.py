@@ -1,4 +1,4 @@
-"""Page links: sealed with the record's key and bound to who got them, so that they are worth nothing to others.
+"""Page links: sealed with the record's key and bound to who got them: to anyone else they are worth nothing.
 
 THREATS rule 10. What a link says is judged again in full on each use.
 """
@@ -37,7 +37,9 @@ def open_page_link(sealer: Sealer, authority: Authority, text: str, path: str) -
         raise refused
     try:
         sealed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        link = sealer.open_struct(PURPOSE, _bound_to(authority), authority.grant_version or 0, sealed, PageLink)
+        link = sealer.open_struct(
+            PURPOSE, _bound_to(authority), authority.grant_version or 0, sealed, PageLink
+        )
     except (SealBroken, binascii.Error, ValueError, msgspec.DecodeError):
         raise refused from None
     if link.path != path:

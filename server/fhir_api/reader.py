@@ -56,7 +56,11 @@ class FhirReader:
         links = [("self", self._address(path, asked))]
         if disclosed.choice.more:
             end = end_of(disclosed.choice, after)
-            links.append(self._next(disclosed, authority, PageLink(path, tuple(asked), (end.logical_id, str(end.place)))))
+            links.append(
+                self._next(
+                    disclosed, authority, PageLink(path, tuple(asked), (end.logical_id, str(end.place)))
+                )
+            )
         matches = [shape(item, query) for item in disclosed.items]
         return fhir_response(bundles.searchset(self.base_url, links, matches, disclosed.included))
 
@@ -70,11 +74,14 @@ class FhirReader:
         count, types = _everything_parameters(asked)
         after = (place[0], place[1]) if place else ("", "")
         disclosed = await self._records.disclose(
-            authority, lambda view: interactions.everything(view, patient_id, types=types, after=after, count=count)
+            authority,
+            lambda view: interactions.everything(view, patient_id, types=types, after=after, count=count),
         )
         links = [("self", self._address(path, asked))]
         if disclosed.choice.more:
-            links.append(self._next(disclosed, authority, PageLink(path, tuple(asked), disclosed.items[-1].name)))
+            links.append(
+                self._next(disclosed, authority, PageLink(path, tuple(asked), disclosed.items[-1].name))
+            )
         return fhir_response(bundles.searchset(self.base_url, links, disclosed.items, ()))
 
     async def _page_asked_for(
@@ -117,7 +124,9 @@ def record_of(principal: Principal) -> UUID:
 
 def _pairs(text: str) -> list[tuple[str, str]]:
     try:
-        return parse_qsl(text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=64)
+        return parse_qsl(
+            text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=64
+        )
     except ValueError:
         raise BadRequest("We could not read the parameters.") from None
 
@@ -135,7 +144,9 @@ def _everything_parameters(pairs: Pairs) -> tuple[int, frozenset[str] | None]:
     if len(given) < len(pairs) or not given.keys() <= EVERYTHING_PARAMETERS:
         raise UnknownParameter("$everything takes _count, _type and _format, each once.")
     count = given.get("_count", str(EVERYTHING_ITEMS_DEFAULT))
-    if not (count.isascii() and count.isdigit() and len(count) < 5 and 1 <= int(count) <= EVERYTHING_ITEMS_MAX):
+    if not (
+        count.isascii() and count.isdigit() and len(count) < 5 and 1 <= int(count) <= EVERYTHING_ITEMS_MAX
+    ):
         raise BadRequest(f"_count must be 1 to {EVERYTHING_ITEMS_MAX}.")
     types = frozenset(given["_type"].split(",")) if given.get("_type") else None
     return int(count), types

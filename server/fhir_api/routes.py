@@ -50,8 +50,11 @@ async def metadata(request: AnyRequest, fhir: NamedDependency[FhirReader]) -> Re
     return fhir_response(encode(capability_statement(fhir.base_url, VERSION, published=RELEASED)))
 
 
-@route("/fhir/{resource_type:str}/{logical_id:str}", http_method=READING, opt=FORMAT, operation_id=named("read"))
+@route(
+    "/fhir/{resource_type:str}/{logical_id:str}", http_method=READING, opt=FORMAT, operation_id=named("read")
+)
 async def read(
+    *,
     request: AnyRequest,
     resource_type: ResourceType,
     logical_id: LogicalId,
@@ -60,7 +63,9 @@ async def read(
 ) -> Response[bytes]:
     """One item, as this reader may see it."""
     require_json(request)
-    disclosed = await fhir.disclose(principal, lambda view: interactions.read(view, resource_type, logical_id))
+    disclosed = await fhir.disclose(
+        principal, lambda view: interactions.read(view, resource_type, logical_id)
+    )
     item = disclosed.items[0]
     is_owner = principal.kind == "citizen"
     if is_owner and request.headers.get("if-none-match") == item.etag:
@@ -70,6 +75,7 @@ async def read(
 
 @route("/fhir/{resource_type:str}", http_method=READING, opt=SEARCHING, operation_id=named("search"))
 async def search_by_get(
+    *,
     request: AnyRequest,
     resource_type: ResourceType,
     principal: NamedDependency[Principal],
@@ -88,6 +94,7 @@ async def search_by_get(
     operation_id="searchByPost",
 )
 async def search_by_post(
+    *,
     request: AnyRequest,
     resource_type: ResourceType,
     principal: NamedDependency[Principal],
@@ -101,8 +108,14 @@ async def search_by_post(
     return await fhir.search(principal, resource_type, form_pairs(await request.body()))
 
 
-@route("/fhir/{resource_type:str}/{logical_id:str}/_history", http_method=READING, opt=FORMAT, operation_id=named("history"))
+@route(
+    "/fhir/{resource_type:str}/{logical_id:str}/_history",
+    http_method=READING,
+    opt=FORMAT,
+    operation_id=named("history"),
+)
 async def history(
+    *,
     request: AnyRequest,
     resource_type: ResourceType,
     logical_id: LogicalId,
@@ -111,7 +124,9 @@ async def history(
 ) -> Response[bytes]:
     """An item's versions, newest first. Only the owner gets earlier ones."""
     require_json(request)
-    disclosed = await fhir.disclose(principal, lambda view: interactions.history(view, resource_type, logical_id))
+    disclosed = await fhir.disclose(
+        principal, lambda view: interactions.history(view, resource_type, logical_id)
+    )
     links = [("self", f"{fhir.base_url}/fhir/{resource_type}/{logical_id}/_history")]
     return fhir_response(bundles.history(fhir.base_url, links, (*disclosed.items, *disclosed.older)))
 
@@ -139,8 +154,11 @@ async def read_version(
     return item_response((*disclosed.items, *disclosed.older)[0])
 
 
-@get("/fhir/{resource_type:str}/{logical_id:str}/$source", opt=route_opt(Access.READER), operation_id="source")
+@get(
+    "/fhir/{resource_type:str}/{logical_id:str}/$source", opt=route_opt(Access.READER), operation_id="source"
+)
 async def source(
+    *,
     resource_type: ResourceType,
     logical_id: LogicalId,
     principal: NamedDependency[Principal],
@@ -151,7 +169,9 @@ async def source(
     authority = await fhir.authority(principal)
     if authority.relation != "owner":
         raise NotFound
-    disclosed = await fhir.disclose(principal, lambda view: interactions.read(view, resource_type, logical_id))
+    disclosed = await fhir.disclose(
+        principal, lambda view: interactions.read(view, resource_type, logical_id)
+    )
     head = disclosed.choice.items[0].head
     if head.source is None:
         raise NotFound
@@ -161,6 +181,7 @@ async def source(
 # NOTE The type is a parameter: a path that spells `Patient` out would hide every other route from that type.
 @get("/fhir/{resource_type:str}/{logical_id:str}/$everything", opt=SEARCHING, operation_id="everything")
 async def everything(
+    *,
     request: AnyRequest,
     resource_type: ResourceType,
     logical_id: LogicalId,
@@ -180,5 +201,3 @@ FHIR_ROUTES = [metadata, read, search_by_get, search_by_post, history, read_vers
 def _require_known(resource_type: str) -> None:
     if resource_type not in CATALOGUE:
         raise NotFound("We do not offer this resource type.")
-
-

@@ -12,7 +12,7 @@ PAGE_ITEMS_DEFAULT = 50
 
 
 class After(NamedTuple):
-    """Where a page ended: the last match, and its place in case that is gone when the next page is asked for."""
+    """Where a page ended: the last match, and its place in case that match is gone by then."""
 
     logical_id: str
     place: int

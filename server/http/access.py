@@ -63,9 +63,7 @@ async def access_guard(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     refuse_unknown_parameters(connection, handler.opt["query"])
 
 
-def refuse_unknown_parameters(
-    connection: ASGIConnection[Any, Any, Any, Any], known: frozenset[str]
-) -> None:
+def refuse_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], known: frozenset[str]) -> None:
     """UnknownParameter for the first query parameter the route does not list, or lists but got twice."""
     if "*" in known:
         return
@@ -76,25 +74,22 @@ def refuse_unknown_parameters(
         seen.add(name)
 
 
+_KIND_OF = {Access.CITIZEN: "citizen", Access.PROFESSIONAL: "professional", Access.INTEGRATOR: "integrator"}
+
+
 def _judge(access: Access, principal: Principal) -> None:
     match access:
-        case Access.SIGNED_IN | Access.PUBLIC:
-            return
-        case Access.CITIZEN:
-            if principal.kind != "citizen":
-                raise Forbidden
         case Access.OWNER:
             if principal.kind != "citizen" or principal.record_id is None:
                 raise NotFound
         case Access.READER:
             if principal.record_id is None:
                 raise NotSignedIn("This token is not for a record.")
-        case Access.PROFESSIONAL:
-            if principal.kind != "professional":
+        case Access.CITIZEN | Access.PROFESSIONAL | Access.INTEGRATOR:
+            if principal.kind != _KIND_OF[access]:
                 raise Forbidden
-        case Access.INTEGRATOR:
-            if principal.kind != "integrator":
-                raise Forbidden
+        case Access.SIGNED_IN | Access.PUBLIC:
+            pass
 
 
 def classify_automatic_options(app: Litestar) -> None:

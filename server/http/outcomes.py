@@ -18,6 +18,8 @@ _LOG: structlog.stdlib.BoundLogger = structlog.get_logger("held.http")
 STATUS: dict[type[errors.HeldError], int] = {
     errors.BadRequest: 400,
     errors.TooLarge: 413,
+    errors.HeadersTooLarge: 431,
+    errors.TooSlow: 408,
     errors.UnsupportedMedia: 415,
     errors.NotAcceptable: 406,
     errors.NotSignedIn: 401,
@@ -29,6 +31,7 @@ STATUS: dict[type[errors.HeldError], int] = {
     errors.RuleBroken: 422,
     errors.Busy: 503,
     errors.OAuthError: 400,
+    errors.HeldError: 500,
 }
 ISSUE_CODE = {
     400: "invalid",
@@ -37,51 +40,77 @@ ISSUE_CODE = {
     404: "not-found",
     405: "not-supported",
     406: "not-supported",
+    408: "timeout",
     409: "conflict",
     413: "too-long",
     415: "not-supported",
     422: "business-rule",
     429: "throttled",
+    431: "too-long",
     500: "exception",
     503: "transient",
 }
-_FRAMEWORK_CODE = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 415: "unsupported-media-type"}
+OAUTH_CODE = {500: "server_error", 503: "temporarily_unavailable"}
+_OWN_WORDS = ("Expected ", "Object missing required field", "Invalid UUID", "Missing required ")
+_FRAMEWORK_CODE = {
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "too-large",
+    415: "unsupported-media-type",
+}
 
 
 def held_error(request: Request[Any, Any, Any], error: errors.HeldError) -> Response[bytes]:
     """The answer to a refusal of ours."""
     status = status_of(error)
+    body, media_type = shape(request.url.path, status, error)
+    return Response(body, status_code=status, media_type=media_type, headers=headers_of(error))
+
+
+def shape(path: str, status: int, error: errors.HeldError) -> tuple[bytes, str]:
+    """The body of a refusal at this path, and its media type."""
     if isinstance(error, errors.OAuthError):
         return _oauth(error)
-    response = _shaped(request, status, error.code, error.detail, error.pointer)
+    return _shaped(path, status, error.code, error.detail, error.pointer)
+
+
+def headers_of(error: errors.HeldError) -> dict[str, str]:
+    """The headers that go with a refusal."""
     if isinstance(error, errors.LimitReached | errors.Busy):
-        response.headers["Retry-After"] = str(error.retry_after_seconds)
-    if status == HTTPStatus.UNAUTHORIZED:
-        response.headers["WWW-Authenticate"] = _challenge(error)
-    return response
+        return {"Retry-After": str(error.retry_after_seconds)}
+    if not isinstance(error, errors.OAuthError) and status_of(error) == HTTPStatus.UNAUTHORIZED:
+        return {"WWW-Authenticate": _challenge(error)}
+    return {}
 
 
 def framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
-    """The answer to a refusal by the web framework: no such route, wrong method, a body of the wrong shape."""
+    """The answer to a refusal by the web framework: no such route, wrong method, wrong shape of body."""
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return unexpected_error(request, error)
     status = error.status_code
     detail = _validation_detail(error) if isinstance(error, ValidationException) else _plain(status)
-    response = _shaped(request, status, _FRAMEWORK_CODE.get(status, "bad-request"), detail, None)
+    response = _shaped(request, status, _FRAMEWORK_CODE.get(status, "bad-request"), detail=detail)
     if status == HTTPStatus.METHOD_NOT_ALLOWED and error.headers:
         response.headers.update({k: v for k, v in error.headers.items() if k.lower() == "allow"})
     return response
 
 
 def unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """The answer to a fault of ours. Its kind is logged; its text is not, for it may quote someone's record."""
-    _LOG.error("unexpected_error", kind=type(error).__qualname__, route=route_template(request), exc_info=False,
-               where=_where(error))
-    return _shaped(request, 500, "error", "Something went wrong on our side.", None)
+    """The answer to a fault of ours. Its kind is logged, but not its text: that may quote a record."""
+    _LOG.error(
+        "unexpected_error",
+        kind=type(error).__qualname__,
+        route=route_template(request),
+        exc_info=False,
+        where=_where(error),
+    )
+    return _shaped(request, 500, "error", detail="Something went wrong on our side.")
 
 
 def status_of(error: errors.HeldError) -> int:
     """The HTTP status of a refusal."""
+    if isinstance(error, errors.OAuthError) and error.error == "invalid_client":
+        return 401
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
@@ -90,13 +119,12 @@ def route_template(request: Request[Any, Any, Any]) -> str:
     return str(request.scope.get("path_template", ""))
 
 
-def _shaped(
-    request: Request[Any, Any, Any], status: int, code: str, detail: str, pointer: str | None
-) -> Response[bytes]:
-    if request.url.path.startswith("/fhir"):
+def _shaped(path: str, status: int, code: str, detail: str, pointer: str | None) -> tuple[bytes, str]:
+    if path == "/fhir" or path.startswith("/fhir/"):
         return _operation_outcome(status, code, detail, pointer)
-    if request.url.path.startswith("/oauth/"):
-        return _json(status, {"error": "invalid_request", "error_description": detail}, "application/json")
+    if path.startswith("/oauth/"):
+        error = OAUTH_CODE.get(status, "invalid_request")
+        return _encoded({"error": error, "error_description": detail}, "application/json")
     problem = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -106,10 +134,10 @@ def _shaped(
     }
     if pointer:
         problem["pointer"] = pointer
-    return _json(status, problem, "application/problem+json")
+    return _encoded(problem, "application/problem+json")
 
 
-def _operation_outcome(status: int, code: str, detail: str, pointer: str | None) -> Response[bytes]:
+def _operation_outcome(status: int, code: str, detail: str, pointer: str | None) -> tuple[bytes, str]:
     issue: dict[str, Any] = {
         "severity": "error",
         "code": ISSUE_CODE.get(status, "processing"),
@@ -117,16 +145,14 @@ def _operation_outcome(status: int, code: str, detail: str, pointer: str | None)
     }
     if pointer:
         issue["expression"] = [pointer]
-    outcome = {"resourceType": "OperationOutcome", "issue": [issue]}
-    return _json(status, outcome, "application/fhir+json")
+    return _encoded({"resourceType": "OperationOutcome", "issue": [issue]}, "application/fhir+json")
 
 
-def _oauth(error: errors.OAuthError) -> Response[bytes]:
+def _oauth(error: errors.OAuthError) -> tuple[bytes, str]:
     content: dict[str, Any] = {"error": error.error}
     if error.detail:
         content["error_description"] = error.detail
-    status = 401 if error.error == "invalid_client" else 400
-    return _json(status, content | error.extra, "application/json")
+    return _encoded(content | error.extra, "application/json")
 
 
 def _challenge(error: errors.HeldError) -> str:
@@ -135,8 +161,13 @@ def _challenge(error: errors.HeldError) -> str:
     return f'DPoP error="{kind}"{extra}, algs="ES256 EdDSA"'
 
 
-def _json(status: int, content: dict[str, Any], media_type: str) -> Response[bytes]:
-    return Response(msgspec.json.encode(content), status_code=status, media_type=media_type)
+def _answer(request: Request[Any, Any, Any], status: int, code: str, detail: str) -> Response[bytes]:
+    body, media_type = _shaped(request.url.path, status, code, detail, None)
+    return Response(body, status_code=status, media_type=media_type)
+
+
+def _encoded(content: dict[str, Any], media_type: str) -> tuple[bytes, str]:
+    return msgspec.json.encode(content), media_type
 
 
 def _plain(status: int) -> str:
@@ -155,7 +186,12 @@ def _validation_detail(error: ValidationException) -> str:
     extra = error.extra
     if isinstance(extra, list) and extra and isinstance(extra[0], dict):
         first: dict[str, Any] = extra[0]
-        return f"{first.get('key', 'the body')}: {first.get('message', 'is not as expected')}"[:300]
+        message = str(first.get("message", ""))
+        # Only messages in the words of our own models: the others quote what was sent.
+        told = message if message.startswith(_OWN_WORDS) else "is not as expected"
+        if message.startswith("Object contains unknown field"):
+            told = "has a property we do not know"
+        return f"{first.get('key', 'the body')}: {told}"[:300]
     return "The body is not as expected."
 
 

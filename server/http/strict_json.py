@@ -3,11 +3,14 @@
 from typing import Any
 
 from litestar import Request
+from litestar.exceptions import ClientException
+from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 
 from fhir_profiles.parse import JsonRefused, check_json
-from server.errors import BodyRefused, TooLarge, UnsupportedMedia
+from server.errors import BadRequest, BodyRefused, TooLarge, UnsupportedMedia
 
 BODY_BYTES_MAX = 64 * 1024
+"""The application's `request_max_body_size`: reading stops there, whatever length was announced."""
 JSON_TYPES = ("application/json", "application/fhir+json")
 
 
@@ -18,23 +21,34 @@ async def check_json_body(request: Request[Any, Any, Any]) -> None:
         return
     if request.headers.get("content-encoding"):
         raise UnsupportedMedia("We do not take compressed bodies.")
-    limit = int(handler.opt.get("body_bytes_max", BODY_BYTES_MAX))
-    declared = request.headers.get("content-length", "0")
-    if not declared.isdigit() or int(declared) > limit:
-        raise TooLarge(f"We take at most {limit} bytes here.")
-    body = await request.body()
-    if len(body) > limit:
-        raise TooLarge(f"We take at most {limit} bytes here.")
-    if not _wants_json(request):
+    is_form = bool(handler.opt.get("form"))
+    if not is_form:
+        _require_json_type(request)
+    body = await _whole(request)
+    if is_form:
         return
-    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if content_type not in JSON_TYPES:
-        raise UnsupportedMedia("Send application/json.")
     try:
         check_json(body)
     except JsonRefused as refused:
         raise BodyRefused(refused.detail, pointer=refused.pointer) from refused
 
 
-def _wants_json(request: Request[Any, Any, Any]) -> bool:
-    return not request.route_handler.opt.get("form")
+async def _whole(request: Request[Any, Any, Any]) -> bytes:
+    refused = TooLarge(f"We take at most {BODY_BYTES_MAX} bytes here.")
+    declared = request.headers.get("content-length", "0")
+    if not (declared.isascii() and declared.isdigit()):
+        raise BadRequest("The Content-Length is not a number.")
+    if len(declared) > len(str(BODY_BYTES_MAX)) + 10:
+        raise refused
+    try:
+        return await request.body()
+    except RequestEntityTooLarge:
+        raise refused from None
+    except ClientException:
+        raise BadRequest("The body cannot be read.") from None
+
+
+def _require_json_type(request: Request[Any, Any, Any]) -> None:
+    content_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if content_type not in JSON_TYPES:
+        raise UnsupportedMedia("Send application/json.")

@@ -24,6 +24,7 @@ from server.intake.facts import (
     patient_facts,
     subject_claims,
     text_of,
+    unversioned,
 )
 from server.intake.naming import content_key_of
 
@@ -111,8 +112,11 @@ class _Gathering:
         if facts.resource_type == "Patient":
             self.patients.append(patient_facts(resource, facts.full_url))
         self.subjects.update(subject_claims(resource))
-        for name in (facts.full_url, f"{facts.resource_type}/{facts.source_id}"):
-            self.types.setdefault(name, facts.resource_type)
+        # A reference that says nothing must find nothing, so that entries without a name leave no mark here.
+        if facts.full_url:
+            self.types.setdefault(unversioned(facts.full_url), facts.resource_type)
+        if facts.source_id:
+            self.types.setdefault(f"{facts.resource_type}/{facts.source_id}", facts.resource_type)
         if is_hidden_from_patient(resource):
             self.hidden.add(entry.index)
         for found in _RELATIVE_REFERENCE.finditer(raw, entry.start, entry.end):

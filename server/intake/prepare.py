@@ -15,7 +15,6 @@ from fhir_profiles import issues, parse, references, served
 from fhir_profiles.catalogue import CATALOGUE
 from fhir_profiles.heads import Head
 from fhir_profiles.issues import Issue
-from fhir_profiles.labels import is_hidden_from_patient
 from fhir_profiles.validate import validate
 from server.http.times import to_wire
 from server.intake.facts import EntryFacts, is_about_another_thing, objects_of, text_of
@@ -169,7 +168,7 @@ def _candidate(setting: Setting, entry: EntryFacts, resource: dict[str, Any]) ->
     rewritten = references.rewrite(resource, partial(_renamed, setting, patients))
     if patients:
         rewritten = _without_contained(rewritten, patients)
-    is_hidden = is_hidden_from_patient(resource)
+    is_hidden = entry.index in setting.extract.hidden
     if not is_hidden and setting.hidden:
         cut = references.cut(rewritten, lambda kind, logical_id: (kind, logical_id) not in setting.hidden)
         rewritten = cut.resource if cut.is_valid else rewritten

@@ -38,7 +38,9 @@ def _as_seen(head: Head, cut: frozenset[ItemName]) -> VisibleItem:
 async def _all_heads(snapshot: Snapshot) -> dict[ItemName, Head]:
     heads: dict[ItemName, Head] = {}
     after_seq = 0
-    while page := await snapshot.run(lambda session, after=after_seq: feed.heads(session, after, HEADS_PER_SLICE)):
+    while page := await snapshot.run(
+        lambda session, after=after_seq: feed.heads(session, after, HEADS_PER_SLICE)
+    ):
         for row in page:
             heads[(row.head.resource_type, row.head.logical_id)] = row.head
         after_seq = page[-1].seq

@@ -16,6 +16,4 @@ def render(item: VisibleItem, body: bytes, sealer: Sealer) -> Rendered:
 
 def whole(name: ItemName, version: int, body: bytes, last_updated: str) -> Rendered:
     """A version exactly as it is stored."""
-    return Rendered(
-        name=name, version=version, body=body, etag=f'W/"{version}"', last_updated=last_updated
-    )
+    return Rendered(name=name, version=version, body=body, etag=f'W/"{version}"', last_updated=last_updated)

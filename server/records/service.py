@@ -7,6 +7,7 @@ from typing import NamedTuple
 from uuid import UUID, uuid4
 
 import sqlalchemy as sa
+from sqlmodel import col
 
 from fhir_profiles import served
 from fhir_profiles.heads import Head
@@ -64,9 +65,7 @@ class Records:
             bodies = await _bodies(snapshot, chosen)
             older = await snapshot.run(lambda session: _older(session, choice.older))
             sealer = await snapshot.run(_sealer_of)
-        rendered = tuple(
-            render(item, body, sealer) for item, body in zip(chosen, bodies, strict=True)
-        )
+        rendered = tuple(render(item, body, sealer) for item, body in zip(chosen, bodies, strict=True))
         await self._log(authority, choice, older)
         count = len(choice.items)
         return Disclosed(choice, rendered[:count], rendered[count:], older, sealer)
@@ -93,7 +92,9 @@ class Records:
         entry = LogEntry(
             kind=choice.kind,
             who=authority.who,
-            sentence=sentences.looked_line(authority.who, choice.kind, names, is_owner=authority.relation == "owner"),
+            sentence=sentences.looked_line(
+                authority.who, choice.kind, names, is_owner=authority.relation == "owner"
+            ),
             grant_id=authority.grant_id,
             grant_version=authority.grant_version,
             purpose=authority.purpose,
@@ -193,7 +194,9 @@ def _seq(session: ReadSession) -> int:
 
 def _begin(session: WriteSession, profile: RecordProfile) -> None:
     sealed = session.sealer.seal_struct(PROFILE_PURPOSE, session.record_id.bytes, 0, profile)
-    session.execute(sa.update(RecordRow).where(RecordRow.record_id == session.record_id).values(sealed=sealed))
+    session.execute(
+        sa.update(RecordRow).where(col(RecordRow.record_id) == session.record_id).values(sealed=sealed)
+    )
     feed.put(session, [_patient_item(profile)])
 
 
@@ -212,6 +215,6 @@ def patient_id_of(session: ReadSession) -> str:
 
 
 def _profile(session: ReadSession) -> RecordProfile:
-    statement = sa.select(RecordRow.sealed).where(RecordRow.record_id == session.record_id)
+    statement = sa.select(col(RecordRow.sealed)).where(col(RecordRow.record_id) == session.record_id)
     sealed = session.execute(statement).scalar_one()
     return session.sealer.open_struct(PROFILE_PURPOSE, session.record_id.bytes, 0, sealed, RecordProfile)

@@ -56,8 +56,8 @@ class Older(msgspec.Struct, frozen=True):
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """What an interaction picked out of a View to be disclosed.
 
-    `included` are disclosed alike, beside the items. `older` picks earlier versions too; only a View of the whole record has any. `more` says that further items
-    matched beyond this page.
+    `included` are disclosed alike, beside the items. `older` picks earlier versions too; only a View of the
+    whole record has any. `more` says that further items matched beyond this page.
     """
 
     kind: Kind
@@ -69,7 +69,10 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """One item as this reader gets it. `last_updated` (FHIR instant) is None where it could tell of something hidden."""
+    """One item as this reader gets it.
+
+    `last_updated` (FHIR instant) is None where it could tell of something hidden.
+    """
 
     name: ItemName
     version: int

@@ -16,7 +16,7 @@ from server.sharing.offers import Offer
 from server.sharing.receipts import Receipt, ReceiptSigner
 from server.sharing.redemptions import PatientIdOf
 from server.sharing.rules import Refused, Terms
-from server.storage.directory_sharing import drop_offer
+from server.storage.directory_sharing import drop_offer, purge_expired
 from server.storage.engine import Storage
 from server.storage.session import ReadSession, WriteSession
 
@@ -37,6 +37,10 @@ class Sharing:
         self._storage = storage
         self._patient_id_of = patient_id_of
         self._ending = Ending(storage, signer, patient_id_of)
+
+    async def forget_expired(self) -> None:
+        """Drops offers and counts of guesses that no longer matter. For a task that runs now and then."""
+        await self._storage.register(purge_expired)
 
     async def offer(self, authority: Authority, terms: Terms) -> tuple[Grant, Offer]:
         """A new grant with the codes that lead to it.

@@ -6,14 +6,15 @@ from uuid import UUID
 
 import msgspec
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
 from fhir_profiles.heads import Head
 from server.storage.feed_rows import KEPT_AS, LIVE, replace_on_conflict, seal_version
-from server.storage.hot import KEYS_PER_STATEMENT_MAX
 from server.storage.session import WriteSession
 from server.storage.tables import ItemRow, ItemVersionRow, StagedItemRow
 
+_STAGED_KEY = ("record_id", "extract_id", "position")
 _PUBLISHED_COLUMNS = ("record_id", "item_key", "version", "seq", "state", "batch", "head", "body")
 _KEPT_COLUMNS = ("record_id", "item_key", "version", "state", "head", "body")
 
@@ -47,11 +48,10 @@ def stage(session: WriteSession, extract_id: UUID, items: Sequence[StagedItem]) 
     rows = [_staged_row(session, extract_id, item) for item in items]
     if not rows:
         return
-    for start in range(0, len(rows), KEYS_PER_STATEMENT_MAX):
-        positions = [item.position for item in items[start : start + KEYS_PER_STATEMENT_MAX]]
-        replaced = col(StagedItemRow.position).in_(positions)
-        session.execute(sa.delete(StagedItemRow).where(*_of(session, extract_id), replaced))
-    session.execute(sa.insert(StagedItemRow), rows)
+    statement = insert(StagedItemRow)
+    changed = {name: statement.excluded[name] for name in ("item_key", "base_version", "head", "body")}
+    statement = statement.on_conflict_do_update(index_elements=_STAGED_KEY, set_=changed)
+    session.execute(statement, rows)
 
 
 def publish_staged(session: WriteSession, extract_id: UUID) -> Published | Stale:

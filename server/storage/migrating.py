@@ -24,6 +24,8 @@ from server.storage.postgres import async_url
 from server.storage.sqlite import database_path, engine_for
 
 SCRAM_ROUNDS = 4096
+_MAY_LOG_IN = sa.text("SELECT rolcanlogin FROM pg_roles WHERE rolname = :user")
+_MAY_MAKE_ROLES = sa.text("SELECT rolcreaterole OR rolsuper FROM pg_roles WHERE rolname = current_user")
 _SALT_BYTES = 16
 
 
@@ -86,9 +88,15 @@ def _in_sqlite_transaction(url: str, work: Callable[[sa.Connection], None]) -> N
 
 def _allow_login(connection: sa.Connection, user: str, password: str | None) -> None:
     """Lets the app's user log in. The password travels as a SCRAM verifier, so no server log holds it."""
+    may_log_in = connection.execute(_MAY_LOG_IN, {"user": user}).scalar()
+    if not connection.execute(_MAY_MAKE_ROLES).scalar():
+        if not may_log_in:
+            raise StorageUnsafe(
+                f"The owner may not make roles, and {user} cannot log in. See the operator's guide."
+            )
+        return
     quote = connection.dialect.identifier_preparer.quote
-    exists = connection.execute(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :user"), {"user": user})
-    if exists.scalar() is None:
+    if may_log_in is None:
         connection.exec_driver_sql(f"CREATE ROLE {quote(user)}")
     secret = f" PASSWORD '{scram_verifier(password)}'" if password else ""
     connection.exec_driver_sql(f"ALTER ROLE {quote(user)} LOGIN{secret}")

@@ -12,9 +12,9 @@ from litestar.routes import ASGIRoute, HTTPRoute
 
 from server.audit import service as audit
 from server.audit.entry import LogEntry
+from server.commands.held_client import HeldClient, ProofKey
 from server.http.access import Access
 from server.storage.session import ReadSession
-from server.commands.held_client import HeldClient, ProofKey
 from tests.held_app import ServedHeld
 from tests.world import AMINA, BEN, OKAFOR, PATEL, Integrator, Shared, World, extract_for, offer, record_id_of
 
@@ -46,8 +46,12 @@ def routes_of(app: Litestar) -> list[Route]:
             continue
         assert isinstance(route, HTTPRoute)
         for method, (handler, _) in route.route_handler_map.items():
-            found.append(Route(str(getattr(method, "value", method)), route.path_format, handler.opt["access"]))
-    return sorted(found, key=lambda one: (one.method not in ("GET", "HEAD"), "end" in one.path, one.path, one.method))
+            found.append(
+                Route(str(getattr(method, "value", method)), route.path_format, handler.opt["access"])
+            )
+    return sorted(
+        found, key=lambda one: (one.method not in ("GET", "HEAD"), "end" in one.path, one.path, one.method)
+    )
 
 
 class Actor(NamedTuple):
@@ -82,7 +86,9 @@ class MatrixWorld:
         offered = await offer(owner, SLICE)
         amina_id, ben_id = await record_id_of(owner), await record_id_of(ben)
         await owner.expect(200, "POST", f"/records/{amina_id}/grants/{ended.grant_id}/end", json={})
-        await self._name_targets(owner, ben, amina_id=amina_id, ben_id=ben_id, live=live, of_ben=of_ben, offered=offered)
+        await self._name_targets(
+            owner, ben, amina_id=amina_id, ben_id=ben_id, live=live, of_ben=of_ben, offered=offered
+        )
         await self._name_actors(owner, ben, doctor, live=live, of_ben=of_ben, ended=ended, short=short)
 
     async def _filled(self, person: Any) -> HeldClient:
@@ -93,11 +99,20 @@ class MatrixWorld:
         return client
 
     async def _name_targets(
-        self, owner: HeldClient, ben: HeldClient, *, amina_id: str, ben_id: str,
-        live: Shared, of_ben: Shared, offered: dict[str, Any],
+        self,
+        owner: HeldClient,
+        ben: HeldClient,
+        *,
+        amina_id: str,
+        ben_id: str,
+        live: Shared,
+        of_ben: Shared,
+        offered: dict[str, Any],
     ) -> None:
-        found = {state: await _condition_named(owner, text) for state, text in
-                 (("visible", "AMINA-asthma"), ("hidden", "AMINA-depression"))}
+        found = {
+            state: await _condition_named(owner, text)
+            for state, text in (("visible", "AMINA-asthma"), ("hidden", "AMINA-depression"))
+        }
         found["foreign"] = await _condition_named(ben, "BEN-asthma")
         found["absent"] = str(uuid4())
         practice = await self.world.integrator_client(self.world.practice)
@@ -105,8 +120,12 @@ class MatrixWorld:
         assert practice.token
         self.values = {
             "record_id": {"own": amina_id, "foreign": ben_id, "absent": str(uuid4())},
-            "grant_id": {"own": live.grant_id, "offered": offered["grant_id"], "foreign": of_ben.grant_id,
-                         "absent": str(uuid4())},
+            "grant_id": {
+                "own": live.grant_id,
+                "offered": offered["grant_id"],
+                "foreign": of_ben.grant_id,
+                "absent": str(uuid4()),
+            },
             "logical_id": found,
             "patient_id": {"own": live.patient_id, "foreign": of_ben.patient_id, "absent": str(uuid4())},
             "extract_id": {"own": report["extract_id"], "absent": str(uuid4())},
@@ -114,24 +133,39 @@ class MatrixWorld:
         }
 
     async def _name_actors(
-        self, owner: HeldClient, ben: HeldClient, doctor: HeldClient, *,
-        live: Shared, of_ben: Shared, ended: Shared, short: Shared,
+        self,
+        owner: HeldClient,
+        ben: HeldClient,
+        doctor: HeldClient,
+        *,
+        live: Shared,
+        of_ben: Shared,
+        ended: Shared,
+        short: Shared,
     ) -> None:
         assert owner.token
         stolen = HeldClient(owner.http, owner.base_url, key=ProofKey()).with_token(owner.token)
-        seen_live = frozenset({"AMINA-asthma", "AMINA-penicillin", "AMINA-salbutamol", "AMINA-result", "AMINA-gp"})
+        seen_live = frozenset(
+            {"AMINA-asthma", "AMINA-penicillin", "AMINA-salbutamol", "AMINA-result", "AMINA-gp"}
+        )
         actors = [
             Actor("nobody", self.held.client(), frozenset(), has_token=False),
             Actor("bearer", _Bearer(owner), frozenset(), has_token=False),
             Actor("thief of a token", stolen, frozenset(), has_token=False),
             Actor("owner", owner, frozenset({"AMINA"})),
-            Actor("owner before choosing a record", await self.world.sign_in(AMINA, with_record=False), frozenset()),
+            Actor(
+                "owner before choosing a record",
+                await self.world.sign_in(AMINA, with_record=False),
+                frozenset(),
+            ),
             Actor("another citizen", ben, frozenset({"BEN"})),
             Actor("professional without a grant", doctor, frozenset()),
             Actor("reader", live.client, seen_live),
             Actor("reader of another record", of_ben.client, frozenset({"BEN-flu-jab"})),
             Actor("reader whose access ended", ended.client, frozenset(), has_token=False),
-            Actor("reader whose access ran out", short.client, frozenset(), has_token=False, seconds_ahead=60),
+            Actor(
+                "reader whose access ran out", short.client, frozenset(), has_token=False, seconds_ahead=60
+            ),
             Actor("linked integrator", await self.world.integrator_client(self.world.practice), frozenset()),
             Actor("other integrator", await self.world.integrator_client(self.world.hospital), frozenset()),
         ]
@@ -170,7 +204,9 @@ class MatrixWorld:
                 case "version_id":
                     samples.append([(name, "", "1")])
                 case "logical_id" if "$everything" in route.path:
-                    samples.append([(name, state, value) for state, value in self.values["patient_id"].items()])
+                    samples.append(
+                        [(name, state, value) for state, value in self.values["patient_id"].items()]
+                    )
                 case _:
                     samples.append([(name, state, value) for state, value in self.values[name].items()])
         for chosen in _product(samples):
@@ -201,4 +237,6 @@ def _product(samples: list[list[tuple[str, str, str]]]) -> Iterator[list[tuple[s
 
 async def _condition_named(client: HeldClient, text: str) -> str:
     found = await client.expect(200, "GET", "/fhir/Condition")
-    return next(entry["resource"]["id"] for entry in found["entry"] if entry["resource"]["code"]["text"] == text)
+    return next(
+        entry["resource"]["id"] for entry in found["entry"] if entry["resource"]["code"]["text"] == text
+    )

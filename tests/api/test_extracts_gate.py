@@ -1,4 +1,4 @@
-"""Wrong person's data never gets in: the whole extract is held, with one face, and nothing of it is visible (T5)."""
+"""Wrong person's data never gets in: the whole extract is held, with one face, none of it visible (T5)."""
 
 from pathlib import Path
 from typing import Any

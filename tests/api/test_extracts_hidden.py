@@ -1,4 +1,4 @@
-"""What its source hides from the person (NOPAT) never reaches the feed, a count or a reference (STANDARDS 3)."""
+"""What its source hides from the person (NOPAT) never reaches the feed, a count or a reference."""
 
 from pathlib import Path
 

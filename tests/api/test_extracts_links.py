@@ -45,7 +45,9 @@ async def test_what_cannot_be_linked_is_not_found(tmp_path: Path) -> None:
         path = f"/records/{world.record_id}/links"
         unknown = await world.owner.call("POST", path, json={"organisation": "X0000"})
         assert unknown.status_code == 404
-        assert (await world.owner.call("POST", path, json={"organisation": PRACTICE, "x": 1})).status_code == 400
+        assert (
+            await world.owner.call("POST", path, json={"organisation": PRACTICE, "x": 1})
+        ).status_code == 400
         assert (await world.owner.call("POST", path, json={})).status_code == 400
         assert (await world.owner.call("DELETE", f"{path}/{PRACTICE}")).status_code == 404
 
@@ -54,10 +56,16 @@ async def test_nobody_but_the_owner_sees_or_changes_links(tmp_path: Path) -> Non
     async with intake_world(tmp_path) as world:
         path = f"/records/{world.record_id}/links"
         ben = await world.world.sign_in(BEN)
-        calls = [("GET", path, {}), ("POST", path, {"json": {"organisation": HOSPITAL}}), ("DELETE", f"{path}/{PRACTICE}", {})]
+        calls = [
+            ("GET", path, {}),
+            ("POST", path, {"json": {"organisation": HOSPITAL}}),
+            ("DELETE", f"{path}/{PRACTICE}", {}),
+        ]
         for method, where, options in calls:
             refused = await ben.call(method, where, **options)
-            never = await ben.call(method, where.replace(str(world.record_id), "0" * 8 + str(world.record_id)[8:]), **options)
+            never = await ben.call(
+                method, where.replace(str(world.record_id), "0" * 8 + str(world.record_id)[8:]), **options
+            )
             assert (refused.status_code, refused.content) == (never.status_code, never.content)
             assert refused.status_code == 404
             assert (await world.sender.call(method, where, **options)).status_code in {403, 404}
@@ -69,7 +77,9 @@ async def test_an_organisation_is_told_of_changes_since_its_cursor(tmp_path: Pat
         first = await world.sender.expect(200, "GET", "/extracts/links")
         amina = only(first["links"])
         assert (amina["nhs_number"], amina["state"]) == (AMINA.nhs_number, "accepted")
-        assert (await world.sender.expect(200, "GET", f"/extracts/links?since={first['cursor']}"))["links"] == []
+        assert (await world.sender.expect(200, "GET", f"/extracts/links?since={first['cursor']}"))[
+            "links"
+        ] == []
 
         ben = await world.world.sign_in(BEN)
         await world.world.link(ben)

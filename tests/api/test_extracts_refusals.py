@@ -1,4 +1,4 @@
-"""What cannot be taken at all is refused at once, with its rule and place, and nothing of it is kept (T18)."""
+"""What cannot be taken at all is refused at once, with rule and place, and nothing of it is kept (T18)."""
 
 import json
 import time
@@ -8,12 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
+from server.storage import directory_intake
 from tests.extracts import bundle, encoded, observation, patient
 from tests.intake_world import IntakeWorld, intake_world
 from tests.world import AMINA
 
 PERSON = patient(str(AMINA.nhs_number), str(AMINA.birth_date))
 SOUND = encoded(bundle([PERSON, observation()]))
+
+COLLECTION = b'{"resourceType":"Bundle","type":"collection","entry":'
 
 
 def with_text(text: str) -> bytes:
@@ -27,7 +30,9 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "cut short": (SOUND[:-3], 400, "syntax"),
     "two values": (SOUND + b"{}", 400, "trailing"),
     "duplicate key": (SOUND.replace(b'"status":', b'"status":"draft","status":'), 400, "duplicate-key"),
-    "escaped duplicate key": (SOUND.replace(b'"status":', b'"st\\u0061tus":"draft","status":'), 400, "duplicate-key"),
+    "escaped duplicate key": (
+        SOUND.replace(b'"status":', b'"st\\u0061tus":"draft","status":'), 400, "duplicate-key"
+    ),
     "NUL": (with_text('"a\\u0000b"'), 400, "control-character"),
     "raw control character": (with_text('"a\x01b"'), 400, "control-character"),
     "lone surrogate": (with_text('"\\ud800"'), 400, "lone-surrogate"),
@@ -43,8 +48,8 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "10,001 elements": (with_text(json.dumps([1] * 10_001)), 413, "array-too-long"),
     "a string of 1 MB and a byte": (with_text('"' + "a" * (1024 * 1024 + 1) + '"'), 400, "string-too-long"),
     "10,001 entries": (encoded(bundle([{"resourceType": "Basic"}] * 10_001)), 413, "array-too-long"),
-    "entries not in an array": (b'{"resourceType":"Bundle","type":"collection","entry":{}}', 400, "entry-not-array"),
-    "an entry that is a text": (b'{"resourceType":"Bundle","type":"collection","entry":["x"]}', 400, "entry-not-object"),
+    "entries not in an array": (COLLECTION + b"{}}", 400, "entry-not-array"),
+    "an entry that is a text": (COLLECTION + b'["x"]}', 400, "entry-not-object"),
     "an array": (b"[]", 400, ""),
     "not a Bundle": (encoded(PERSON), 422, ""),
     "a searchset": (encoded(bundle([PERSON], "searchset")), 422, ""),
@@ -73,9 +78,7 @@ async def test_each_malformed_body_is_refused_with_its_rule(tmp_path: Path) -> N
 
 
 async def took_nothing(world: IntakeWorld) -> None:
-    """No extract row and no holding record was made."""
-    from server.storage import directory_intake
-
+    """No extract was kept and no holding record made."""
     assert await world.held.parts.storage.look_up(directory_intake.unfinished) == []
 
 
@@ -87,30 +90,26 @@ async def test_the_refusal_points_at_the_place(tmp_path: Path) -> None:
 
 async def test_a_body_of_20_mb_is_taken_and_one_byte_more_is_not(tmp_path: Path) -> None:
     limit = 20 * 1024 * 1024
-    filler = {"resourceType": "Basic", "id": "b", "author": {"display": "a" * 1_000_000}}
-    body = encoded(bundle([PERSON, *[filler | {"id": f"b{index}"} for index in range(20)]]))
-    exact = body + b" " * 40_000
-    exact = exact[:-1] if len(exact) > limit else exact
+    notes = [basic(f"b{index}", "a" * 1_000_000) for index in range(20)]
+    rest = limit - len(encoded(bundle([PERSON, *notes, basic("last", "")])))
+    largest = encoded(bundle([PERSON, *notes, basic("last", "a" * rest)]))
+    assert len(largest) == limit
     async with intake_world(tmp_path) as world:
-        fill = {"resourceType": "Basic", "id": "fill", "author": {"display": ""}}
-        rest = limit - len(
-            encoded(bundle([PERSON, *[filler | {"id": f"b{index}"} for index in range(20)], fill]))
-        )
-        fill["author"]["display"] = "a" * rest
-        largest = encoded(bundle([PERSON, *[filler | {"id": f"b{index}"} for index in range(20)], fill]))
-        assert len(largest) == limit
         report = await world.send(largest)
         assert (report["state"], report["counts"]["not_supported"]) == ("done", 21)
         assert (await world.post(largest + b" ")).status_code == 413
 
-        async def endless() -> Any:
-            for _ in range(21 * 16):
+        async def undeclared() -> Any:
+            for _ in range(limit // 65_536 + 1):
                 yield b" " * 65_536
 
-        streamed = await world.sender.call(
-            "POST", "/extracts", content=endless(), headers={"Content-Type": "application/fhir+json"}
-        )
+        headers = {"Content-Type": "application/fhir+json"}
+        streamed = await world.sender.call("POST", "/extracts", content=undeclared(), headers=headers)
         assert streamed.status_code == 413
+
+
+def basic(source_id: str, text: str) -> dict[str, Any]:
+    return {"resourceType": "Basic", "id": source_id, "author": {"display": text}}
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A sender may repeat, retry and hurry: what is the same changes nothing, what changed is one new version (T6)."""
+"""A sender may repeat, retry and hurry: the same changes nothing, a change is one new version (T6)."""
 
 import asyncio
 from pathlib import Path

@@ -95,7 +95,9 @@ async def taken_in(folder: Path, extracts: list[tuple[str, bytes]]) -> Counter[s
             everything_is_accounted_for(extract, report)
             new = [item for item in report["items"] if item["verdict"] == "new"]
             read = await read_by_owner(owner, new)
-            totals += Counter(clinical=len(new), readable=len(read), altered=altered(opened(raw), report, read))
+            totals += Counter(
+                clinical=len(new), readable=len(read), altered=altered(opened(raw), report, read)
+            )
 
             seq = await seq_of(world, record_id)
             again = await push(sender, raw)

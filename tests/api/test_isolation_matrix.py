@@ -1,8 +1,8 @@
 """The isolation matrix (THREATS d1): every route, every actor, every state of what is asked for.
 
 The routes come from the application's own table. For each cell three things must hold: the status is one the
-route's access class allows this actor, no text of anybody's record appears that the actor may not see, and what
-a FHIR answer disclosed is in the record's log, one entry for one answer.
+route's access class allows this actor, no text of anybody's record appears that the actor may not see, and
+what a FHIR answer disclosed is in the record's log, one entry for one answer.
 """
 
 from datetime import timedelta
@@ -54,8 +54,17 @@ MARKERS = [
     f"{person}-{what}"
     for person in ("AMINA", "BEN")
     for what in (
-        "address", "org", "gp", "encounter", "asthma", "depression", "penicillin", "result", "salbutamol",
-        "problems", "flu-jab",
+        "address",
+        "org",
+        "gp",
+        "encounter",
+        "asthma",
+        "depression",
+        "penicillin",
+        "result",
+        "salbutamol",
+        "problems",
+        "flu-jab",
     )
 ]
 
@@ -73,8 +82,10 @@ async def test_every_route_gives_this_actor_what_is_theirs_and_no_more(name: str
         for route in routes_of(held.app.application):
             for target in matrix.targets(route):
                 cells += 1
-                wrong += [f"{route.method} {route.path} [{target.state}]: {problem}"
-                          for problem in await _judge(matrix, actor, route, target)]
+                wrong += [
+                    f"{route.method} {route.path} [{target.state}]: {problem}"
+                    for problem in await _judge(matrix, actor, route, target)
+                ]
     print(f'{{"test":"d1","actor":"{name}","cells":{cells},"wrong":{len(wrong)}}}')
     assert cells > 60
     assert not wrong, "\n".join(wrong)
@@ -104,7 +115,9 @@ async def _judge(matrix: MatrixWorld, actor: Actor, route: Route, target: Target
         problems.append(f"answered {response.status_code}, not one of {sorted(allowed)}")
     text = response.text + str(response.headers)
     shown = [marker for marker in MARKERS if marker in text]
-    problems += [f"shows {marker}" for marker in shown if not any(marker.startswith(own) for own in actor.may_see)]
+    problems += [
+        f"shows {marker}" for marker in shown if not any(marker.startswith(own) for own in actor.may_see)
+    ]
     problems += await _log_problems(matrix, route, response, before)
     problems += _told_too_much(actor, response)
     return problems
@@ -146,7 +159,10 @@ def _owner_may(actor: Actor, target: Target) -> set[int]:
 
 
 def _reader_may(actor: Actor, route: Route, target: Target) -> set[int]:
-    if actor.name in ("owner before choosing a record", "professional without a grant") or "integrator" in actor.name:
+    if (
+        actor.name in ("owner before choosing a record", "professional without a grant")
+        or "integrator" in actor.name
+    ):
         return {401}
     if actor.name == "reader whose access ended":
         return {401}
@@ -177,7 +193,11 @@ async def _log_problems(
     if route.access is not Access.READER:
         return []
     after = await _log_sizes(matrix)
-    grown = [(record_id, old) for record_id, old, new in zip(matrix.record_ids, before, after, strict=True) if new > old]
+    grown = [
+        (record_id, old)
+        for record_id, old, new in zip(matrix.record_ids, before, after, strict=True)
+        if new > old
+    ]
     if response.status_code != 200:
         entries = [entry for record_id, old in grown for entry in await matrix.entries_after(record_id, old)]
         return [f"was refused, and yet the log says {entry.kind}" for entry in entries if entry.items]
@@ -193,7 +213,9 @@ async def _log_problems(
 
 def _disclosed(response: httpx.Response) -> set[tuple[str, str]]:
     body = response.json()
-    resources = [entry["resource"] for entry in body.get("entry", [])] if body["resourceType"] == "Bundle" else [body]
+    resources = (
+        [entry["resource"] for entry in body.get("entry", [])] if body["resourceType"] == "Bundle" else [body]
+    )
     return {(resource["resourceType"], resource["id"]) for resource in resources}
 
 
@@ -204,11 +226,14 @@ def _told_too_much(actor: Actor, response: httpx.Response) -> list[str]:
         body = response.json()
         if "total" in body:
             problems.append("tells a total")
-        if body.get("resourceType") == "OperationOutcome" and "reader" in actor.name and response.status_code == 404:
+        if (
+            body.get("resourceType") == "OperationOutcome"
+            and "reader" in actor.name
+            and response.status_code == 404
+        ):
             detail = body["issue"][0]["details"]["text"]
             if detail != "There is nothing here that you can see.":
                 problems.append(f"says {detail}")
     if response.status_code in (304, 410):
         problems.append(f"answered {response.status_code}")
     return problems
-

@@ -191,6 +191,8 @@ async def test_a_body_that_is_not_understood_is_refused(world: World) -> None:
     assert (await owner.call("GET", f"{grants}?state=active")).status_code == 400
     assert (await owner.call("GET", f"{grants}/not-an-id")).status_code == 404
     assert (await owner.expect(200, "GET", grants)) == {"grants": []}
+    answer = {"redemption": "not-an-id", "match": "47", "allow": True}
+    assert (await owner.call("POST", f"{grants}/{uuid4()}/confirm", json=answer)).status_code == 422
 
 
 async def test_an_offer_needs_a_fresh_sign_in_and_an_end_does_not(world: World) -> None:

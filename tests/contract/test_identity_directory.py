@@ -1,4 +1,4 @@
-"""Codes, refresh tokens and sign-ins under way: what must happen once does, in parallel, on both databases."""
+"""Codes, refresh tokens and sign-ins under way: what must happen once does, on both databases."""
 
 import asyncio
 import functools

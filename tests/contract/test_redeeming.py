@@ -3,20 +3,26 @@
 from datetime import timedelta
 from uuid import uuid4
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from server.errors import BadRequest, OAuthError
+from server.identity.people import put_person
 from server.identity.token_endpoint import ExchangeRequest
-from server.sharing import codes
+from server.sharing import codes, offers
 from server.sharing.grant import Recipient
 from server.storage.directory_sharing import (
     GUESSES_OVERALL_PER_HOUR,
     GUESSES_PER_DAY,
     GUESSES_PER_HOUR,
     GUESSES_PER_OFFER,
+    NewOffer,
+    add_offer,
+    add_pointer,
 )
 from server.storage.engine import Storage
+from server.storage.session import DirectorySession
 from tests.contract.sharing_world import CITIZEN, OKAFOR, PATEL, REFUSED, SharingWorld, written
 
 UNKNOWN_NAME = "ZZZZ-ZZZZZZ"
@@ -92,7 +98,7 @@ async def test_every_refusal_of_a_code_is_the_same(world: SharingWorld) -> None:
 
 async def test_a_professional_who_never_signed_in_gets_the_refusal(world: SharingWorld) -> None:
     _, offer = await world.offer()
-    stranger = PATEL.__class__(subject="cis2:stranger", kind="professional", name="Dr Who")
+    stranger = msgspec.structs.replace(PATEL, subject="cis2:stranger")
     assert await world.refused("offer-code", written(offer), who=stranger) == REFUSED
     await world.redeem(written(offer))
 
@@ -250,6 +256,62 @@ async def test_the_answer_is_the_one_the_api_page_names(world: SharingWorld) -> 
     assert answer["needs"] == []
     assert answer["may_not_be_whole"] is True
     assert answer["ends_at"].endswith("Z")
+
+
+async def test_a_name_that_leads_nowhere_is_a_refusal_like_any_other(world: SharingWorld) -> None:
+    ended, _, _ = await world.grant_live()
+    await world.sharing.end(await world.owner(), ended.grant_id, None)
+    lost = uuid4()
+    leads_to = {
+        "0001": (uuid4(), uuid4()),
+        "0002": (world.record_id, uuid4()),
+        "0003": (world.record_id, ended.grant_id),
+    }
+
+    def enter(session: DirectorySession) -> None:
+        add_pointer(session, lost, uuid4())
+        for name, (record_id, grant_id) in leads_to.items():
+            offer = NewOffer(
+                name=name,
+                typed_secret="000000",
+                link_secret="x",
+                record_id=record_id,
+                grant_id=grant_id,
+                seconds=600,
+            )
+            assert add_offer(session, offer) is not None
+
+    await world.storage.register(enter)
+    for name in leads_to:
+        assert await world.refused("offer-code", f"{name}-000000") == REFUSED
+    for kind in ("redemption", "access-grant"):
+        assert await world.refused(kind, str(lost)) == REFUSED
+
+
+async def test_a_grant_is_not_a_redemption_nor_a_redemption_a_grant(world: SharingWorld) -> None:
+    grant, _, pending = await world.grant_live()
+    assert await world.refused("redemption", str(grant.grant_id)) == REFUSED
+    assert await world.refused("access-grant", str(pending.redemption_id)) == REFUSED
+
+
+async def test_a_professional_without_a_role_uses_an_open_code(world: SharingWorld) -> None:
+    locum = msgspec.structs.replace(PATEL, subject="cis2:locum", role_code=None, role=None, organisation=None)
+    await world.storage.register(lambda session: put_person(session, locum))
+    grant, offer = await world.offer()
+    await world.redeem(written(offer), who=locum)
+    shown = await world.sharing.one(world.record_id, grant.grant_id)
+    assert shown.waiting is not None
+    assert shown.waiting.redeemer.role == ""
+
+
+async def test_an_offer_whose_name_is_taken_is_not_entered(world: SharingWorld) -> None:
+    _, taken = await world.offer()
+
+    def enter(session: DirectorySession) -> object:
+        new_grant = (world.record_id, uuid4())
+        return offers.enter_offer(session, taken, new_grant, to=Recipient(kind="open"), seconds=60)
+
+    assert await world.storage.register(enter) is None
 
 
 async def test_a_scope_narrows_the_token(world: SharingWorld) -> None:

@@ -1,7 +1,7 @@
 """Offering, looking, ending and being authorised, with the table of who may not; on both databases."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +14,7 @@ from server.audit import service as audit
 from server.audit.entry import LogEntry
 from server.errors import Conflict, LimitReached, NotFound, NotSignedIn, RuleBroken, StepUpNeeded
 from server.identity.principal import Principal
+from server.sharing import store
 from server.sharing.authorise import authorise, authorise_owner
 from server.sharing.authority import grant_is_live
 from server.sharing.grant import Recipient
@@ -22,8 +23,11 @@ from server.sharing.rules import Terms
 from server.storage import directory_sharing, feed
 from server.storage.engine import Storage
 from server.storage.sealing import SealBroken
-from server.storage.session import ReadSession
+from server.storage.session import ReadSession, WriteSession
 from tests.contract.sharing_world import BASE_URL, CITIZEN, OKAFOR, REFUSED, SharingWorld, holder, written
+from tests.unit.sharing.making import active
+
+FAR_AWAY = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 @pytest_asyncio.fixture
@@ -159,6 +163,23 @@ async def test_a_yes_needs_the_digits_and_the_person_who_waits(world: SharingWor
             await world.sharing.reject(owner, grant.grant_id, redemption_id)
     assert (await world.sharing.one(world.record_id, grant.grant_id)).state == "pending"
     assert (await world.sharing.one(world.record_id, other.grant_id)).state == "pending"
+
+
+async def test_the_fifty_first_yes_waits_for_one_to_end(world: SharingWorld) -> None:
+    grant, offer = await world.offer()
+    pending = await world.redeem(written(offer))
+    crowd = [msgspec.structs.replace(active(), grant_id=uuid4(), ends_at=FAR_AWAY) for _ in range(50)]
+
+    def enter(session: WriteSession) -> None:
+        for other in crowd:
+            store.add_grant(session, other)
+
+    await world.storage.write(world.record_id, enter)
+    owner = await world.owner()
+    with pytest.raises(LimitReached):
+        await world.sharing.allow(owner, grant.grant_id, pending.redemption_id, pending.match)
+    await world.sharing.end(owner, crowd[0].grant_id, None)
+    await world.sharing.allow(owner, grant.grant_id, pending.redemption_id, pending.match)
 
 
 async def test_saying_yes_twice_is_saying_it_once(world: SharingWorld) -> None:

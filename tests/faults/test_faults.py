@@ -1,7 +1,8 @@
 """Each fault is a patch. Applied to a copy of the tree, the tests it names must go red.
 
-A patch says on its first line what is wrong, and after `Caught by:` which tests must notice, as pytest arguments.
-`HELD_FAULTS` names a folder of further patches; those without a `Caught by:` line must be noticed by the suite.
+A patch says on its first line what is wrong, and after `Caught by:` which tests must notice, as pytest
+arguments. `HELD_FAULTS` names a folder of further patches; those without a `Caught by:` line must be noticed
+by the whole suite.
 """
 
 import os
@@ -30,7 +31,11 @@ def _patches() -> list[Path]:
 def test_the_fault_is_caught(patch: Path, tmp_path: Path) -> None:
     tree = _copy_of_the_tree(tmp_path / "tree")
     applied = subprocess.run(
-        ["git", "apply", "--whitespace=nowarn", str(patch)], cwd=tree, capture_output=True, text=True, check=False
+        ["git", "apply", "--whitespace=nowarn", str(patch)],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert applied.returncode == 0, f"{patch.name} no longer fits the tree: {applied.stderr}"
     answer = _run(tree, _caught_by(patch), tmp_path)
@@ -44,12 +49,14 @@ def test_every_fault_names_the_tests_that_catch_it() -> None:
 
 
 def _copy_of_the_tree(target: Path) -> Path:
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True)
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+    )
     for name in listed.stdout.decode().splitlines():
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
-    # A tree of its own: git would otherwise look for the patch's files in whatever repository stands around it.
+    # A repository of its own: git would otherwise look for the files in whichever one stands around it.
     subprocess.run(["git", "init", "-q"], cwd=target, check=True)
     return target
 
@@ -60,9 +67,17 @@ def _caught_by(patch: Path) -> str:
 
 
 def _run(tree: Path, arguments: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    command = f"{sys.executable} -m pytest -q -x -p no:cacheprovider --hypothesis-profile faults --basetemp {tmp_path}/run {arguments}"
+    options = f"-q -x -p no:cacheprovider --hypothesis-profile faults --basetemp {tmp_path}/run"
+    command = f"{sys.executable} -m pytest {options} {arguments}"
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.setdefault("HELD_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
     return subprocess.run(
-        command, shell=True, cwd=tree, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
+        command,
+        shell=True,
+        cwd=tree,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        check=False,
     )

@@ -119,6 +119,21 @@ async def test_the_app_s_user_logs_in_with_the_password_of_its_address(postgres_
 
 
 @pytest.mark.postgres
+async def test_an_owner_that_may_not_make_roles_needs_them_made_for_it(postgres_server):
+    database = await postgres_server.empty_database()
+    name = sa.make_url(database.app_url).database
+    await postgres_server.execute(
+        "CREATE ROLE plain_owner LOGIN", f"ALTER DATABASE {name} OWNER TO plain_owner"
+    )
+    owner_url = postgres_server.url(name, "plain_owner")
+    with pytest.raises(StorageUnsafe, match="nobody_yet"):
+        await migrate(owner_url, app_url=postgres_server.url(name, "nobody_yet"))
+    await migrate(owner_url, app_url=database.app_url)
+    await refuse_outdated(owner_url)
+    await postgres_server.drop(database)
+
+
+@pytest.mark.postgres
 async def test_our_password_verifier_is_the_one_postgresql_would_make(postgres_server):
     """The server keeps a verifier as it is; anything else it would hash as a password."""
     verifier = scram_verifier("one password")

@@ -256,6 +256,19 @@ def test_what_is_shown_carries_no_class_that_was_not_ticked(world: World, shared
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
+@given(world=worlds(), shared=slices)
+def test_provenance_is_shown_only_with_all_its_targets_shown_whole(world: World, shared: Slice) -> None:
+    rows = stored(world)
+    visible = tell(rows, shared).visible
+    for key in visible.kept:
+        for reference in rows[key][0].references:
+            if reference.path == "Provenance.target":
+                target = (reference.resource_type, reference.logical_id)
+                assert target in visible.kept
+                assert {kind for kind, _ in visible.cut.get(target, ())} <= {"Provenance"}
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(world=worlds(), shared=slices, name=st.sampled_from(NAMES))
 def test_hiding_one_more_item_never_shows_more(world: World, shared: Slice, name: str) -> None:
     rows = stored(world)

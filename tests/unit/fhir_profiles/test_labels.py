@@ -1,4 +1,5 @@
 import base64
+from time import process_time
 
 import pytest
 
@@ -6,7 +7,7 @@ from fhir_profiles.catalogue import CATALOGUE
 from fhir_profiles.heads import CATEGORIES, SENSITIVE_CLASSES
 from fhir_profiles.labels import is_hidden_from_patient, labels_of
 from fhir_profiles.labels_by_type import OWNER_ONLY_TYPES, SUPPORTING_TYPES, categories_of
-from fhir_profiles.sensitive_words import classes_in_text
+from fhir_profiles.sensitive_words import TELLING_PLACES_MAX, classes_in_text
 from fhir_profiles.terminology import rows_of
 
 SNOMED = "http://snomed.info/sct"
@@ -292,3 +293,17 @@ def test_every_row_of_the_lists_names_a_class_we_have_and_a_reason() -> None:
 def test_no_stem_is_too_short_to_be_found() -> None:
     first_words = [row["words"].split()[0] for row in rows_of("sensitive_words.csv")]
     assert [word for word in first_words if word.endswith("*") and len(word) < 5] == []
+
+
+def test_a_text_too_long_to_be_read_word_by_word_is_taken_for_what_its_words_could_mean() -> None:
+    shielded = "ST depression "
+    assert classes_of(shielded * (TELLING_PLACES_MAX // 2)) == set()
+    assert classes_of(shielded * TELLING_PLACES_MAX) == {"mental-health"}
+
+
+@pytest.mark.parametrize("piece", ["<", "a", "depression ", "st ", "a@", "0 ", "\u200b", "<a "])
+def test_a_hostile_text_is_read_in_good_time(piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    began = process_time()
+    labels_of({"resourceType": "Observation", "valueString": text, "text": {"div": text[:250_000]}})
+    assert process_time() - began < 2

@@ -38,13 +38,21 @@ def test_a_subject_that_the_extract_shows_to_be_a_thing_is_known_as_one() -> Non
     assert [claim.is_person for claim in extract.claims.subjects] == [False]
 
 
+def test_a_subject_that_says_nothing_is_not_taken_for_a_nameless_entry() -> None:
+    extract = read_extract(encoded(bundle([observation(subject={"display": "Amina"}), PERSON])))
+    assert [claim.is_person for claim in extract.claims.subjects] == [True]
+
+
 def test_a_fault_of_one_entry_is_that_entrys_alone() -> None:
     twins = bundle([PERSON, observation("a"), observation("b"), condition()])
     for index in (1, 2):
         twins["entry"][index]["fullUrl"] = "urn:uuid:same"
     twins["entry"][3]["search"] = {"mode": "match"}
     faults = read_extract(encoded(twins)).faults
-    assert {index: [issue.rule for issue in found] for index, found in faults.items()} == {2: ["bdl-7"], 3: ["bdl-2"]}
+    assert {index: [issue.rule for issue in found] for index, found in faults.items()} == {
+        2: ["bdl-7"],
+        3: ["bdl-2"],
+    }
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from fhir.resources.R4B.consent import Consent
 
 from fhir_profiles import served
+from fhir_profiles.heads import SENSITIVE_CLASSES
 from fhir_profiles.parse import encode
 from fhir_profiles.slices import Slice
 from fhir_profiles.validate import validate
@@ -71,6 +72,13 @@ def test_a_consent_says_who_what_and_for_how_long() -> None:
     assert {"DocumentReference", "MedicationRequest", "Patient", "Condition"} <= named
     assert "Encounter" not in named
     assert provision["dataPeriod"] == {"start": "2025-01-01", "end": "2025-12-31"}
+
+
+def test_a_consent_for_one_category_permits_its_types_alone() -> None:
+    shared = Slice(current=False, categories=("immunisations",), sensitive=SENSITIVE_CLASSES)
+    provision = consent(active(slice=shared), "patient-1")["provision"]
+    assert [coding["code"] for coding in provision["class"]] == ["Immunization"]
+    assert "provision" not in provision
 
 
 def test_the_owners_consent_says_what_is_kept_back_and_what_was_added() -> None:

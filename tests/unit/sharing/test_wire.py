@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from server.sharing.grant import Recipient
-from server.sharing.wire import NewGrant, recipient_of, slice_view
+from server.sharing.wire import NewGrant, To, recipient_of, slice_view, to_of
+from tests.unit.sharing.making import offered
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,21 @@ from server.sharing.wire import NewGrant, recipient_of, slice_view
 def test_a_grant_names_its_recipient_in_exactly_one_way(body: str, recipient: Recipient | None) -> None:
     data = msgspec.json.decode(f'{{"to":{body}}}', type=NewGrant)
     assert recipient_of(data.to) == recipient
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"open":true}',
+        '{"professional":{"subject":"cis2:1"}}',
+        '{"role_code":"R0260","organisation":"B86001"}',
+        '{"guest":{"name":"Jo","organisation":"The gym"}}',
+    ],
+)
+def test_a_recipient_is_shown_as_it_was_named(body: str) -> None:
+    to = recipient_of(msgspec.json.decode(body, type=To))
+    assert to is not None
+    assert msgspec.json.encode(to_of(offered(to=to))).decode() == body
 
 
 def test_a_grant_asks_for_the_least_unless_told_more() -> None:

@@ -1,0 +1,80 @@
+"""A client that costs little: requests written beforehand, sent over a few kept connections."""
+
+import asyncio
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+
+from tests.load.bench_app import Figures
+
+CONNECTIONS = 16
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back."""
+
+    status: int
+    body: bytes
+
+
+def written(method: str, path: str, headers: dict[str, str] | None = None, body: bytes = b"") -> bytes:
+    """A request as it goes over the wire."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: bench"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Wire:
+    """Kept connections to one server."""
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        self._host, self._port = parts.hostname, parts.port
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def one(self, request: bytes) -> Answer:
+        """The answer to one request."""
+        reader, writer = self._idle.pop() if self._idle else await self._connect()
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = next(
+            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+        )
+        body = await reader.readexactly(size)
+        self._idle.append((reader, writer))
+        return Answer(int(head[9:12]), body)
+
+    async def all(self, requests: Sequence[bytes], connections: int = CONNECTIONS) -> None:
+        """Sends every request, `connections` at a time; each must be answered 200."""
+        waiting = iter(requests)
+
+        async def send() -> None:
+            for request in waiting:
+                answer = await self.one(request)
+                assert answer.status == 200, answer
+
+        await asyncio.gather(*(send() for _ in range(connections)))
+
+    async def figures(self) -> Figures:
+        """What the server's worker has used so far; ends its watch."""
+        answer = await self.one(written("GET", "/bench/figures"))
+        return msgspec.json.decode(answer.body, type=Figures)
+
+    async def cpu_each(self, requests: Sequence[bytes]) -> float:
+        """The server's CPU time for each of these requests, in microseconds."""
+        before = await self.figures()
+        await self.all(requests)
+        after = await self.figures()
+        return (after.cpu_seconds - before.cpu_seconds) / len(requests) * 1e6
+
+    async def close(self) -> None:
+        """Ends the connections."""
+        for _, writer in self._idle:
+            writer.close()
+            await writer.wait_closed()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(self._host, self._port, limit=1024 * 1024)
