@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from fhir_profiles.terminology import rows_of
 
 ATTACHED_TEXT_BYTES_MAX = 1_000_000
-# A text with more places where a row could begin is no clinical note: reading each would hold up everybody else.
+# A text with more places where a row could begin is no clinical note, and reading each holds up everybody.
 TELLING_PLACES_MAX = 5_000
 
 _WORD = re.compile(r"[a-z0-9]+")
@@ -54,7 +54,7 @@ def classes_in_text(text: str) -> Iterator[tuple[str, str]]:
 
 
 def _classes_of_words(present: set[str], telling: dict[str, list[_Row]]) -> Iterator[tuple[str, str]]:
-    """What a text too long to be read place by place could reveal: its words in any order, nothing shielded."""
+    """What a text too long to be read place by place could reveal: words in any order, nothing shielded."""
     for rows in telling.values():
         for row in rows:
             if row.sensitive_class != _HARMLESS and all(_is_among(word, present) for word in row.words):

@@ -94,7 +94,10 @@ def render_for_reader(body: bytes, cut_keys: Collection[Key]) -> bytes:
 
 
 def head_for_reader(head: Head, cut_keys: Collection[Key]) -> Head:
-    """The head a reader's search may look at: it finds nothing by what is cut, nor by the date of change."""
+    """The head a reader's search may look at: nothing is found by what is cut.
+
+    Its version, date of change and content hash are blank: all would move with a hidden part.
+    """
     if not cut_keys:
         return head
     hidden = {f"{resource_type}/{logical_id}" for resource_type, logical_id in cut_keys}
@@ -107,7 +110,9 @@ def head_for_reader(head: Head, cut_keys: Collection[Key]) -> Head:
     kept = tuple(r for r in head.references if (r.resource_type, r.logical_id) not in cut_keys)
     told = _params_beside(head, cut_keys)
     search = {name: values for name, values in search.items() if values and name not in told}
-    return msgspec.structs.replace(head, search=search, references=kept, last_updated="")
+    return msgspec.structs.replace(
+        head, search=search, references=kept, version=0, last_updated="", content_hash=b""
+    )
 
 
 def _params_beside(head: Head, cut_keys: Collection[Key]) -> set[str]:

@@ -34,7 +34,7 @@ from server.http.access import (
 )
 from server.http.front_door import FrontDoor
 from server.http.outcomes import framework_error, held_error, unexpected_error
-from server.http.strict_json import check_json_body
+from server.http.strict_json import BODY_BYTES_MAX, check_json_body
 from server.identity.principal import Principal
 from server.identity.providers import Provider, load_providers
 from server.identity.routes import identity_router
@@ -60,6 +60,7 @@ from server.version import VERSION
 
 OUTGOING_SECONDS_MAX = 5
 HOUSEKEEPING_SECONDS = 3600
+HOUSEHOLD_PEOPLE_MAX = 10
 
 
 class Parts:
@@ -74,7 +75,7 @@ class Parts:
         self.token_key = load_signing_key(settings.token_key_file)
         self.log_signer = LogSigner.open(settings.log_key_file, settings.base_url)
         self.demo_people = DemoPeople(settings) if settings.is_development else None
-        self.records = Records(storage)
+        self.records = Records(storage, people_max=_people_max(settings))
         self.redeeming = Redeeming(storage, patient_id_of)
         self.sharing = Sharing(storage, ReceiptSigner(settings.base_url, self.token_key), patient_id_of)
         self.intake = Intake(storage, self.records, is_only_process=settings.uses_sqlite)
@@ -120,7 +121,7 @@ def create_app(parts: Parts) -> FrontDoor:
         },
         openapi_config=_documentation() if settings.is_development else None,
         lifespan=[lambda _: _running(parts)],
-        request_max_body_size=None,
+        request_max_body_size=BODY_BYTES_MAX,
         logging_config=None,
         debug=False,
     )
@@ -236,6 +237,11 @@ def _documentation() -> OpenAPIConfig:
         openapi_router=Router("/docs", route_handlers=[], opt=route_opt(Access.PUBLIC)),
         render_plugins=[SwaggerRenderPlugin()],
     )
+
+
+def _people_max(settings: Settings) -> int | None:
+    """SQLite has no second wall, so that in production it is for one household (DESIGN section 7)."""
+    return HOUSEHOLD_PEOPLE_MAX if settings.uses_sqlite and not settings.is_development else None
 
 
 def _nonce_key(settings: Settings, keys: KeyProvider) -> bytes:

@@ -49,7 +49,7 @@ class CastCitizen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class CastProfessional(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A professional with one role at one organisation."""
+    """A professional with one role at one organisation, whose own `provider` may vouch for them."""
 
     subject: str
     given_name: str
@@ -58,6 +58,7 @@ class CastProfessional(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     role: str
     organisation: str
     organisation_name: str
+    provider: Literal["cis2", "organisation"] = "cis2"
 
     @property
     def name(self) -> str:
@@ -66,7 +67,7 @@ class CastProfessional(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     @property
     def held_subject(self) -> str:
         """What to give as `login_hint`."""
-        return f"cis2:{self.subject}"
+        return f"{self.provider}:{self.subject}"
 
 
 class Cast(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -48,7 +48,7 @@ def people_of(cast: Cast) -> Iterator[DemoPerson]:
         yield _citizen(citizen)
     for one in cast.professionals:
         yield DemoPerson(
-            provider="cis2",
+            provider=one.provider,
             subject=one.subject,
             given_name=one.given_name,
             family_name=one.family_name,

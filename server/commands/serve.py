@@ -13,6 +13,7 @@ from server.commands.problems import settings_or_none, start_problems, tell
 from server.log_lines import log_configuration
 from server.settings import Settings
 
+APPLICATION = "server.app:from_environment"
 HEADER_READ_MILLISECONDS = 5_000
 # A connection may hold a header block of 16 kB and the start of a body; no more is buffered ahead of the app.
 BUFFER_BYTES_MAX = 128 * 1024
@@ -48,10 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, application: str = APPLICATION) -> None:
     """Runs the server in this process and its workers until a signal ends it."""
     granian = Granian(
-        "server.app:from_environment",
+        application,
         factory=True,
         address=settings.host,
         port=settings.port,

@@ -22,7 +22,7 @@ def require_json(request: Request[Any, Any, Any]) -> None:
     if wanted is not None:
         offered = [wanted.replace(" ", "+")]
     else:
-        offered = request.headers.get("accept", "*/*").split(",")
+        offered = (request.headers.get("accept") or "*/*").split(",")
     if not any(part.split(";")[0].strip().lower() in _JSON_NAMES for part in offered):
         raise NotAcceptable("We answer in application/fhir+json only.")
 

@@ -13,7 +13,7 @@ from server.sharing.authority import Authority
 from server.storage.sealing import SealBroken, Sealer
 
 PURPOSE = "page-link"
-LINK_CHARACTERS_MAX = 4_096
+LINK_CHARACTERS_MAX = 8_192
 
 
 class PageLink(msgspec.Struct, frozen=True, array_like=True):

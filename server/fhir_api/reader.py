@@ -23,6 +23,7 @@ from server.storage.engine import Storage
 Pairs = Sequence[tuple[str, str]]
 
 PAGE_PARAMETER = "_page"
+QUERY_CHARACTERS_MAX = 4_096
 EVERYTHING_ITEMS_DEFAULT = 100
 EVERYTHING_ITEMS_MAX = 200
 EVERYTHING_PARAMETERS = frozenset({"_count", "_type", "_format"})
@@ -89,6 +90,9 @@ class FhirReader:
     ) -> tuple[Pairs, tuple[str, ...] | None]:
         """The query, and where its page begins: after a place when the client follows a page link of ours."""
         if not any(name == PAGE_PARAMETER for name, _ in pairs):
+            # A longer query would make a page link that is longer than a request may be.
+            if sum(len(name) + len(value) for name, value in pairs) > QUERY_CHARACTERS_MAX:
+                raise BadRequest(f"The parameters are longer than {QUERY_CHARACTERS_MAX} characters.")
             return pairs, None
         if len(pairs) > 1:
             raise BadRequest("A page link takes no other parameters.")

@@ -1,14 +1,15 @@
 """Who may call each route. A route without an access class stops the start (THREATS rule 3)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from litestar import Litestar
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
 
 from server.errors import Forbidden, NotFound, NotSignedIn, UnknownParameter
+from server.http.places import PER_INTEGRATOR_MAX, visit_of
 from server.identity.principal import Principal
 
 
@@ -59,8 +60,16 @@ async def access_guard(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     if access is not Access.PUBLIC:
         principal = await connection.app.state.authenticate(connection)
         connection.scope["state"]["principal"] = principal
+        _take_place(connection, principal)
         _judge(access, principal)
     refuse_unknown_parameters(connection, handler.opt["query"])
+
+
+def _take_place(connection: ASGIConnection[Any, Any, Any, Any], principal: Principal) -> None:
+    """An integrator may hold several tokens, so that it is counted here, once we know who it is."""
+    visit = visit_of(cast("MutableMapping[str, Any]", connection.scope))
+    if visit is not None and principal.kind == "integrator":
+        visit.enter(f"integrator {principal.client_id}", PER_INTEGRATOR_MAX)
 
 
 def refuse_unknown_parameters(connection: ASGIConnection[Any, Any, Any, Any], known: frozenset[str]) -> None:

@@ -10,7 +10,7 @@ from litestar.types import HTTPScope, Message, Receive, Scope, Send
 from prometheus_client import Counter
 
 from server.errors import Busy, HeadersTooLarge, HeldError, NotFound
-from server.http.outcomes import headers_of, shape, status_of
+from server.http.outcomes import headers_of, route_template, shape, status_of
 from server.http.places import PER_PROCESS_MAX, PER_TOKEN_MAX, Places, Visit, begin_visit
 from server.http.receiving import BodyInTime
 
@@ -85,7 +85,7 @@ class _Answer:
         if message["type"] == "http.response.start":
             self._has_started = True
             method = self._scope["method"] if self._scope["method"] in _METHODS else "other"
-            route = str(self._scope.get("path_template", "unknown"))
+            route = route_template(self._scope)
             ANSWERS.labels(method, route, message["status"]).inc()
             message["headers"] = [*message["headers"], *self._headers(message["headers"])]
         await self._send(message)
@@ -123,14 +123,18 @@ def _let_in(scope: HTTPScope, visit: Visit) -> None:
 
 
 def _header_bytes(scope: HTTPScope) -> int:
-    target = len(scope.get("raw_path") or b"") + len(scope.get("query_string") or b"")
+    target = len(_raw_path(scope)) + len(scope["query_string"])
     return target + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
 
 
+def _raw_path(scope: HTTPScope) -> bytes:
+    raw: bytes | None = cast("dict[str, Any]", scope).get("raw_path")
+    return (raw or scope["path"].encode()).partition(b"?")[0]
+
+
 def _is_plainly_spelled(scope: HTTPScope) -> bool:
-    """Whether the path is the one spelling of itself: what a proxy, a proof and a route judge is then the same."""
-    raw = scope.get("raw_path") or scope["path"].encode()
-    path = raw.partition(b"?")[0].lower()
+    """Whether the path has its one spelling: what a proxy, a proof and a route judge is then the same."""
+    path = _raw_path(scope).lower()
     if path.startswith(_MOUNTED) or path == b"/":
         return True
     if any(odd in path for odd in (b"%2f", b"%5c", b"%00", b"\\")):

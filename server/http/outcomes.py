@@ -4,12 +4,13 @@ Nothing else in the tree knows statuses. RFC 9457, FHIR R4 OperationOutcome, RFC
 """
 
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.types import HTTPScope
 
 from server import errors
 
@@ -71,7 +72,7 @@ def shape(path: str, status: int, error: errors.HeldError) -> tuple[bytes, str]:
     """The body of a refusal at this path, and its media type."""
     if isinstance(error, errors.OAuthError):
         return _oauth(error)
-    return _shaped(path, status, error.code, error.detail, error.pointer)
+    return _shaped(path, status, error.code, detail=error.detail, pointer=error.pointer)
 
 
 def headers_of(error: errors.HeldError) -> dict[str, str]:
@@ -89,7 +90,7 @@ def framework_error(request: Request[Any, Any, Any], error: HTTPException) -> Re
         return unexpected_error(request, error)
     status = error.status_code
     detail = _validation_detail(error) if isinstance(error, ValidationException) else _plain(status)
-    response = _shaped(request, status, _FRAMEWORK_CODE.get(status, "bad-request"), detail=detail)
+    response = _answer(request, status, _FRAMEWORK_CODE.get(status, "bad-request"), detail)
     if status == HTTPStatus.METHOD_NOT_ALLOWED and error.headers:
         response.headers.update({k: v for k, v in error.headers.items() if k.lower() == "allow"})
     return response
@@ -100,11 +101,11 @@ def unexpected_error(request: Request[Any, Any, Any], error: Exception) -> Respo
     _LOG.error(
         "unexpected_error",
         kind=type(error).__qualname__,
-        route=route_template(request),
+        route=route_template(request.scope),
         exc_info=False,
         where=_where(error),
     )
-    return _shaped(request, 500, "error", detail="Something went wrong on our side.")
+    return _answer(request, 500, "error", "Something went wrong on our side.")
 
 
 def status_of(error: errors.HeldError) -> int:
@@ -114,12 +115,14 @@ def status_of(error: errors.HeldError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def route_template(request: Request[Any, Any, Any]) -> str:
-    """The route's pattern, never the path itself."""
-    return str(request.scope.get("path_template", ""))
+def route_template(scope: HTTPScope) -> str:
+    """The route's pattern, never the path itself; "unknown" before there is a route."""
+    return str(cast("dict[str, Any]", scope).get("path_template", "unknown"))
 
 
-def _shaped(path: str, status: int, code: str, detail: str, pointer: str | None) -> tuple[bytes, str]:
+def _shaped(
+    path: str, status: int, code: str, *, detail: str, pointer: str | None = None
+) -> tuple[bytes, str]:
     if path == "/fhir" or path.startswith("/fhir/"):
         return _operation_outcome(status, code, detail, pointer)
     if path.startswith("/oauth/"):
@@ -162,7 +165,7 @@ def _challenge(error: errors.HeldError) -> str:
 
 
 def _answer(request: Request[Any, Any, Any], status: int, code: str, detail: str) -> Response[bytes]:
-    body, media_type = _shaped(request.url.path, status, code, detail, None)
+    body, media_type = _shaped(request.url.path, status, code, detail=detail)
     return Response(body, status_code=status, media_type=media_type)
 
 
@@ -183,9 +186,9 @@ def _plain(status: int) -> str:
 
 
 def _validation_detail(error: ValidationException) -> str:
-    extra = error.extra
-    if isinstance(extra, list) and extra and isinstance(extra[0], dict):
-        first: dict[str, Any] = extra[0]
+    extra = cast("list[dict[str, Any]]", error.extra) if isinstance(error.extra, list) else []
+    if extra:
+        first = extra[0]
         message = str(first.get("message", ""))
         # Only messages in the words of our own models: the others quote what was sent.
         told = message if message.startswith(_OWN_WORDS) else "is not as expected"

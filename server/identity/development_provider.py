@@ -27,7 +27,11 @@ CLIENT_KEY_ALGORITHM = "RS512"
 
 _CODE_TYPE = "development-code"
 _ACCESS_TYPE = "development-access"
-_ID_TOKEN_ALGORITHMS: dict[ProviderKind, str] = {"nhs-login": "RS512", "cis2": "RS256"}
+_ID_TOKEN_ALGORITHMS: dict[ProviderKind, str] = {
+    "nhs-login": "RS512",
+    "cis2": "RS256",
+    "organisation": "ES256",
+}
 
 
 Now = Callable[[], datetime]
@@ -39,9 +43,12 @@ MakeKey = Callable[[str, str], SigningKey]
 
 
 class DemoPerson(msgspec.Struct, frozen=True, kw_only=True):
-    """A made-up person. `subject` is the provider's own, without the provider's id before it."""
+    """A made-up person. `subject` is the provider's own, without the provider's id before it.
 
-    provider: Literal["nhs-login", "cis2"]
+    People of an organisation's own provider all work there: there is one such provider here.
+    """
+
+    provider: ProviderKind
     subject: str
     given_name: str
     family_name: str
@@ -102,6 +109,7 @@ class DevelopmentProvider:
 
     def provider(self) -> Provider:
         """This provider as Held's configuration has it."""
+        employee = next(iter(self.people.values()), None) if self.kind == "organisation" else None
         return Provider(
             provider_id=self.kind,
             kind=self.kind,
@@ -113,6 +121,8 @@ class DevelopmentProvider:
             userinfo_endpoint=f"{self.issuer}/userinfo",
             jwks_uri=f"{self.issuer}/jwks",
             id_token_algorithm=self.key.algorithm,
+            organisation=employee.organisation if employee is not None else None,
+            organisation_name=employee.organisation_name if employee is not None else None,
         )
 
     def configuration(self) -> dict[str, Any]:
@@ -217,10 +227,15 @@ def fresh_key(_: str, algorithm: str) -> SigningKey:
 def development_providers(
     base_url: str, people: Sequence[DemoPerson], now: Now, *, make_key: MakeKey = fresh_key
 ) -> tuple[DevelopmentProvider, ...]:
-    """NHS login and CIS2 with these people. Their keys are made afresh unless `make_key` keeps them."""
+    """NHS login, CIS2 and, if someone works at it, an organisation's own provider, with these people.
+
+    Their keys are made afresh unless `make_key` keeps them.
+    """
+    employs = any(person.provider == "organisation" for person in people)
     return tuple(
         DevelopmentProvider(kind, f"{base_url}{MOUNT_PATH}/{kind}", people=people, now=now, make_key=make_key)
         for kind in _ID_TOKEN_ALGORITHMS
+        if kind != "organisation" or employs
     )
 
 
@@ -242,6 +257,8 @@ def _userinfo_of(person: DemoPerson) -> dict[str, Any]:
     common = {"sub": person.subject, "given_name": person.given_name, "family_name": person.family_name}
     if person.provider == "nhs-login":
         return common | {"nhs_number": person.nhs_number, "birthdate": person.birth_date}
+    if person.provider == "organisation":
+        return common | {"name": person.name, "role_code": person.role_code, "role": person.role}
     claims: dict[str, Any] = common | {"name": person.name, "nhsid_useruid": person.subject}
     if person.role_code is None:
         return claims | {"nhsid_nrbac_roles": []}

@@ -19,6 +19,7 @@ from server.storage.engine import Storage
 
 AnyRequest = Request[Any, Any, Any]
 IDEMPOTENCY_KEY_CHARACTERS_MAX: Final = 200
+CONTENT_LENGTH_DIGITS_MAX: Final = 20
 _FHIR_JSON: Final = frozenset({"application/fhir+json", "application/json"})
 _LINKS: Final = "/records/{record_id:uuid}/links"
 
@@ -127,7 +128,9 @@ def _refuse_unreadable(request: AnyRequest) -> None:
         raise UnsupportedMedia("Send one Bundle as application/fhir+json.")
     _refuse_other_versions(parameters)
     declared = request.headers.get("content-length", "0")
-    if declared.isdigit() and int(declared) > BODY_BYTES_MAX:
+    if not (declared.isascii() and declared.isdigit()):
+        raise BadRequest("The Content-Length is not a number.")
+    if len(declared) > CONTENT_LENGTH_DIGITS_MAX or int(declared) > BODY_BYTES_MAX:
         raise TooLarge(f"We take at most {BODY_BYTES_MAX} bytes in one extract.")
 
 

@@ -15,7 +15,7 @@ from fhir_profiles.labels import LABEL_RULES_VERSION
 from fhir_profiles.parse import encode
 from server.audit import service as audit
 from server.audit.entry import LogEntry
-from server.errors import NotFound
+from server.errors import NotFound, RuleBroken, TooLarge
 from server.http.times import to_wire
 from server.identity.principal import Person
 from server.records.deciding import decide
@@ -32,6 +32,7 @@ from server.storage.session import DirectorySession, ReadSession, RecordUnknown,
 from server.storage.tables import RecordRow
 
 BODIES_PER_SLICE = 100
+ANSWER_BYTES_MAX = 10 * 1024 * 1024
 PROFILE_PURPOSE = "profile"
 
 
@@ -48,8 +49,9 @@ class Disclosed(NamedTuple):
 class Records:
     """The records, and the door to them."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, *, people_max: int | None = None) -> None:
         self._storage = storage
+        self._people_max = people_max
         self._cache = ViewCache()
 
     async def disclose(self, authority: Authority, choose: Callable[[View], Choice]) -> Disclosed:
@@ -107,9 +109,9 @@ class Records:
         """The record of this verified person, made at their first sign-in.
 
         The directory is claimed first: two first sign-ins at once agree on one record, and a start cut short
-        between the two steps is finished by the next sign-in.
+        between the two steps is finished by the next sign-in. RuleBroken when there is no room for one more.
         """
-        record_id = await self._storage.register(lambda session: _claim(session, person))
+        record_id = await self._storage.register(lambda session: _claim(session, person, self._people_max))
         try:
             await self.profile(record_id)
         except RecordUnknown:
@@ -133,7 +135,7 @@ class Records:
             await self._storage.create_record(record_id, lambda session: _begin(session, profile))
 
 
-def _claim(session: DirectorySession, person: Person) -> UUID:
+def _claim(session: DirectorySession, person: Person, people_max: int | None) -> UUID:
     """The record that is this person's, or the id of one to be made.
 
     A verified person who comes back under a new sign-in keeps the record of their NHS number.
@@ -143,14 +145,21 @@ def _claim(session: DirectorySession, person: Person) -> UUID:
     if record_id is not None:
         return record_id
     record_id = directory.claim_nhs_number(session, person.nhs_number, uuid4())
+    if people_max is not None and directory.count_people(session) > people_max:
+        raise RuleBroken("This installation is for one household, and it is full.")
     return directory.claim_subject(session, person.subject, record_id)
 
 
 async def _bodies(snapshot: Snapshot, items: Sequence[VisibleItem]) -> list[bytes]:
     bodies: list[bytes] = []
+    size = 0
     for start in range(0, len(items), BODIES_PER_SLICE):
         some = items[start : start + BODIES_PER_SLICE]
-        bodies += await snapshot.run(lambda session, some=some: _read_bodies(session, some))
+        read = await snapshot.run(lambda session, some=some: _read_bodies(session, some))
+        size += sum(len(body) for body in read)
+        if size > ANSWER_BYTES_MAX:
+            raise TooLarge("This answer would be larger than 10 MB. Ask for fewer items, with _count.")
+        bodies += read
     return bodies
 
 

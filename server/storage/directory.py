@@ -67,6 +67,11 @@ def claim_nhs_number(session: DirectorySession, nhs_number: str, record_id: UUID
     return claimed
 
 
+def count_people(session: DirectoryReads) -> int:
+    """How many people have a record here."""
+    return session.execute(sa.select(sa.func.count()).select_from(NhsNumberRecordRow)).scalar_one()
+
+
 def person(session: DirectoryReads, subject: str) -> bytes | None:
     """What a sign-in provider last said of this subject."""
     mac = _mac(session, "person", subject)

@@ -1,5 +1,6 @@
 """`make run`, `held demo` and `held import`, each as its own process against a real server."""
 
+import asyncio
 import json
 import signal
 import stat
@@ -11,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from server.commands.held_client import HeldClient
 from server.commands.sample_patient import made_up_number
+from tests.postgres_server import PostgresServer
 from tests.running_demo import RunningDemo, running_demo
 
 # Starting the server once for all of them is most of what these tests cost.
@@ -155,9 +158,12 @@ def test_the_journey_stops_with_a_failure_when_the_server_is_gone(demo: RunningD
 
 
 @pytest.mark.postgres
-def test_the_journey_is_played_twice_on_postgresql(tmp_path: Path, postgres_urls: tuple[str, str]) -> None:
-    app_url, owner_url = postgres_urls
-    with running_demo(tmp_path, HELD_DATABASE_URL=app_url, HELD_MIGRATE_URL=owner_url) as running:
+def test_the_journey_is_played_twice_on_postgresql_by_four_processes(
+    tmp_path: Path, postgres_server: PostgresServer
+) -> None:
+    database = asyncio.run(postgres_server.empty_database())
+    addresses = {"HELD_DATABASE_URL": database.app_url, "HELD_MIGRATE_URL": database.owner_url}
+    with running_demo(tmp_path, **addresses, HELD_WORKERS="4") as running:
         for _ in range(2):
             played = running.held("demo")
             assert played.returncode == 0, played.stdout + played.stderr
@@ -202,10 +208,6 @@ def count(done: "subprocess.CompletedProcess[str]", name: str) -> int:
 
 def log_size(running: RunningDemo) -> int:
     """How long the first citizen's log is, asked as that citizen."""
-    import asyncio
-
-    from server.commands.held_client import HeldClient
-
     async def ask() -> int:
         demo = running.demo
         person = demo["citizens"][0]

@@ -35,7 +35,7 @@ from tests.world import (
 )
 
 REPLAYED = 1_000
-AT_ONCE = 16
+AT_ONCE = 4
 WORKERS = 4
 
 

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.extracts import observation
 from tests.intake_world import intake_world, only
 from tests.world import AMINA, BEN, HOSPITAL, PRACTICE, record_id_of
@@ -96,10 +94,12 @@ async def test_an_organisation_is_told_of_changes_since_its_cursor(tmp_path: Pat
         assert (await record_id_of(ben)) not in str(since)
 
 
-@pytest.mark.parametrize("cursor", ["x", "AAAA", "%00", "a" * 300, "é"])
-async def test_a_made_up_cursor_is_refused(tmp_path: Path, cursor: str) -> None:
+async def test_a_made_up_cursor_is_refused(tmp_path: Path) -> None:
     async with intake_world(tmp_path) as world:
-        assert (await world.sender.call("GET", f"/extracts/links?since={cursor}")).status_code == 400
+        for cursor in ("x", "AAAA", "%00", "a" * 300, "é"):
+            assert (await world.sender.call("GET", f"/extracts/links?since={cursor}")).status_code == 400, (
+                cursor
+            )
 
 
 async def test_linking_twice_is_told_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from server.commands.held_client import HeldClient
+from server.intake.keeping import source_bytes
 from server.intake.links import accept_alias
 from server.storage import feed
 from server.storage.session import ReadSession
@@ -114,6 +115,18 @@ async def seq_of(world: World, record_id: UUID) -> int:
         return state[0]
 
     return await world.held.parts.storage.read(record_id, read)
+
+
+async def the_source_is_kept(world: World, record_id: UUID, raw: bytes, extract: dict[str, Any]) -> None:
+    """What each item came from is a run of the bytes sent, and one of its resources."""
+    storage = world.held.parts.storage
+    sent = {entry["resource"]["id"]: entry["resource"] for entry in extract["entry"]}
+    for each in await storage.read(record_id, lambda session: feed.heads(session, 0, 100_000)):
+        if each.head.source is not None:
+            source = await source_bytes(storage, record_id, each.head)
+            assert source in raw
+            resource = json.loads(source)
+            assert resource == sent[resource["id"]]
 
 
 def everything_is_accounted_for(extract: dict[str, Any], report: dict[str, Any]) -> None:

