@@ -18,6 +18,7 @@ from fhir_profiles.terminology import rows_of
 ATTACHED_TEXT_BYTES_MAX = 1_000_000
 # A text with more places where a row could begin is no clinical note, and reading each holds up everybody.
 TELLING_PLACES_MAX = 5_000
+WORDS_AT_ONE_STROKE_CHARACTERS = 64_000
 
 _WORD = re.compile(r"[a-z0-9]+")
 # NOTE: neither may be inside, or a text of many "<" would be searched to its end from each of them.
@@ -33,7 +34,7 @@ class _Row(NamedTuple):
 
 def classes_in_text(text: str) -> Iterator[tuple[str, str]]:
     """Each sensitive class the text reveals, with the row that says so."""
-    words = _WORD.findall(folded(text))
+    words = _words_of(folded(text))
     present = set(words)
     telling = {word: rows for word in present if (rows := _rows_beginning_with(word))}
     if not telling:
@@ -51,6 +52,13 @@ def classes_in_text(text: str) -> Iterator[tuple[str, str]]:
             if len(row.words) == longest and row.sensitive_class != _HARMLESS:
                 yield row.sensitive_class, " ".join(row.words)
         skip_until = place + longest
+
+
+def _words_of(text: str) -> list[str]:
+    """The words in order. A long text is taken word by word: at one stroke it would hold up every thread."""
+    if len(text) <= WORDS_AT_ONE_STROKE_CHARACTERS:
+        return _WORD.findall(text)
+    return [found[0] for found in _WORD.finditer(text)]
 
 
 def _classes_of_words(present: set[str], telling: dict[str, list[_Row]]) -> Iterator[tuple[str, str]]:

@@ -14,13 +14,13 @@ from fhir_profiles import references
 from fhir_profiles.catalogue import CATALOGUE
 from fhir_profiles.closure import CONTACT, REDUCED
 from fhir_profiles.currency import dated, is_current, title_of
-from fhir_profiles.heads import Head
+from fhir_profiles.heads import Head, HeldReference
 from fhir_profiles.labels import LABEL_RULES_VERSION, is_contact_element, labels_of
 from fhir_profiles.narrative import sanitised
 from fhir_profiles.parse import decode_checked, encode
 from fhir_profiles.references import Key
 from fhir_profiles.search_values import values_of
-from fhir_profiles.shapes import Resource, objects_in
+from fhir_profiles.shapes import Resource, objects_in, value_at
 
 # Tags and extensions under this name are ours to add; a source's are dropped, so that nobody can forge one.
 OWN_NAMESPACE = "urn:held:"
@@ -30,7 +30,7 @@ _CANONICAL = msgspec.json.Encoder(order="sorted")
 _FORMER_NAMES = frozenset({"old", "maiden", "temp", "anonymous", "nickname"})
 _NAME_PARTS = ("use", "text", "family", "given", "prefix", "suffix")
 # A reader may find the Patient by what the reduced Patient shows.
-_REDUCED_SEARCH = frozenset({"_id", "birthdate", "gender"})
+_REDUCED_SEARCH = frozenset({"birthdate", "gender"})
 
 
 def stamp(resource: Resource, logical_id: str, version: int, last_updated: str) -> Resource:
@@ -100,39 +100,44 @@ def head_for_reader(head: Head, cut_keys: Collection[Key]) -> Head:
     """
     if not cut_keys:
         return head
-    hidden = {f"{resource_type}/{logical_id}" for resource_type, logical_id in cut_keys}
-    search = {name: tuple(v for v in values if v not in hidden) for name, values in head.search.items()}
-    if REDUCED in cut_keys:
-        search = {
-            name: tuple(v for v in values if name in _REDUCED_SEARCH or v.startswith(f"{NHS_NUMBER_SYSTEM}|"))
-            for name, values in search.items()
-        }
     kept = tuple(r for r in head.references if (r.resource_type, r.logical_id) not in cut_keys)
-    told = _params_beside(head, cut_keys)
-    search = {name: values for name, values in search.items() if values and name not in told}
+    search = _search_of_patient(head) if REDUCED in cut_keys else _search_by(head, kept)
     return msgspec.structs.replace(
         head, search=search, references=kept, version=0, last_updated="", content_hash=b""
     )
 
 
-def _params_beside(head: Head, cut_keys: Collection[Key]) -> set[str]:
-    """The search parameters whose values may stand in an element that went with a cut reference."""
-    gone = {
-        reference.path.split(".")[1]
-        for reference in head.references
-        if (reference.resource_type, reference.logical_id) in cut_keys
-    }
-    params = CATALOGUE[head.resource_type].search.items()
-    return {
-        name
-        for name, param in params
-        if param.kind != "reference" and any(path.partition(".")[0] in gone for path in param.paths)
-    }
+def _search_of_patient(head: Head) -> dict[str, tuple[str, ...]]:
+    nhs_number = tuple(
+        value for value in head.search.get("identifier", ()) if value.startswith(f"{NHS_NUMBER_SYSTEM}|")
+    )
+    shown = {name: values for name, values in head.search.items() if name in _REDUCED_SEARCH}
+    return shown | ({"identifier": nhs_number} if nhs_number else {})
+
+
+def _search_by(head: Head, kept: tuple[HeldReference, ...]) -> dict[str, tuple[str, ...]]:
+    """The search values left when only these references are: other values of an element that went go too."""
+    shown = {f"{reference.resource_type}/{reference.logical_id}" for reference in kept}
+    elements = {r.path.split(".")[1] for r in head.references if r not in kept}
+    search: dict[str, tuple[str, ...]] = {}
+    for name, values in head.search.items():
+        param = CATALOGUE[head.resource_type].search.get(name)
+        if param is None or param.kind == "reference":
+            left = tuple(value for value in values if value in shown)
+        elif any(path.partition(".")[0] in elements for path in param.paths):
+            left = ()
+        else:
+            left = values
+        if left:
+            search[name] = left
+    return search
 
 
 def reduce_patient(patient: Resource, *, show_contact: bool) -> Resource:
     """What every reader sees of the person: name, birth date, gender, NHS number, shared contact details."""
-    kept: Resource = {name: patient[name] for name in ("resourceType", "id", "meta") if name in patient}
+    kept: Resource = {name: patient[name] for name in ("resourceType", "id") if name in patient}
+    if profile := value_at(patient, "meta", "profile"):
+        kept["meta"] = {"profile": profile}
     identifiers = [
         {"system": identifier["system"], "value": identifier["value"]}
         for identifier in objects_in(patient.get("identifier"))

@@ -28,6 +28,7 @@ from server.fhir_api.routes import FHIR_ROUTES
 from server.http.access import (
     Access,
     access_guard,
+    caller,
     classify_automatic_options,
     require_access_classes,
     route_opt,
@@ -48,6 +49,7 @@ from server.ops.process import keep_the_loop_answering
 from server.ops.routes import OPS_ROUTES
 from server.records.book import RecordShelf
 from server.records.service import Records, patient_id_of
+from server.secret_files import open_secrets
 from server.settings import Settings, read_settings
 from server.sharing.authorise import authorise_owner
 from server.sharing.receipts import ReceiptSigner
@@ -55,7 +57,7 @@ from server.sharing.redeem import Redeeming
 from server.sharing.routes import SHARING_ROUTES
 from server.sharing.service import Sharing
 from server.storage.engine import Storage
-from server.storage.keys import KeyFile, KeyProvider
+from server.storage.keys import KeyProvider
 from server.version import VERSION
 
 OUTGOING_SECONDS_MAX = 5
@@ -133,7 +135,7 @@ def create_app(parts: Parts) -> FrontDoor:
 
 async def open_parts(settings: Settings, http: httpx.AsyncClient | None = None) -> Parts:
     """Opens the database and the keys that the settings name."""
-    keys = KeyFile.open(settings.key_file)
+    keys = open_secrets(settings).keys
     storage = await Storage.open(settings.database_url, keys, clock_offset=settings.clock_offset)
     client = http or httpx.AsyncClient(timeout=OUTGOING_SECONDS_MAX, follow_redirects=False, trust_env=False)
     return Parts(settings, storage, keys, client)
@@ -220,7 +222,7 @@ def _provide(value: Any) -> Provide:
 
 def _principal(request: Request[Any, Any, Any]) -> Principal:
     """Set by the access guard, which has already judged the route's access class."""
-    return request.scope["state"]["principal"]
+    return caller(request)
 
 
 async def _own_record_id(
@@ -234,7 +236,9 @@ def _documentation() -> OpenAPIConfig:
     return OpenAPIConfig(
         title="Held",
         version=VERSION,
-        openapi_router=Router("/docs", route_handlers=[], opt=route_opt(Access.PUBLIC)),
+        openapi_router=Router(
+            "/docs", route_handlers=[], opt=route_opt(Access.PUBLIC), include_in_schema=False
+        ),
         render_plugins=[SwaggerRenderPlugin()],
     )
 

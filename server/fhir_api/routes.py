@@ -18,9 +18,9 @@ from fhir_profiles.parse import encode
 from server.errors import NotFound, UnsupportedMedia
 from server.fhir_api import bundles, interactions
 from server.fhir_api.content import fhir_response, item_response, require_json
+from server.fhir_api.documentation import EverythingOperation, SearchFormOperation, SearchOperation
 from server.fhir_api.reader import FhirReader, form_pairs, query_pairs
-from server.http.access import ANY_QUERY, Access, route_opt
-from server.identity.principal import Principal
+from server.http.access import ANY_QUERY, Access, caller, route_opt
 from server.intake.keeping import source_bytes
 from server.storage.engine import Storage
 from server.version import RELEASED, VERSION
@@ -58,33 +58,37 @@ async def read(
     request: AnyRequest,
     resource_type: ResourceType,
     logical_id: LogicalId,
-    principal: NamedDependency[Principal],
     fhir: NamedDependency[FhirReader],
 ) -> Response[bytes]:
     """One item, as this reader may see it."""
     require_json(request)
     disclosed = await fhir.disclose(
-        principal, lambda view: interactions.read(view, resource_type, logical_id)
+        caller(request), lambda view: interactions.read(view, resource_type, logical_id)
     )
     item = disclosed.items[0]
-    is_owner = principal.kind == "citizen"
+    is_owner = caller(request).kind == "citizen"
     if is_owner and request.headers.get("if-none-match") == item.etag:
         return fhir_response(b"", status_code=304, headers={"ETag": item.etag})
     return item_response(item)
 
 
-@route("/fhir/{resource_type:str}", http_method=READING, opt=SEARCHING, operation_id=named("search"))
+@route(
+    "/fhir/{resource_type:str}",
+    http_method=READING,
+    opt=SEARCHING,
+    operation_id=named("search"),
+    operation_class=SearchOperation,
+)
 async def search_by_get(
     *,
     request: AnyRequest,
     resource_type: ResourceType,
-    principal: NamedDependency[Principal],
     fhir: NamedDependency[FhirReader],
 ) -> Response[bytes]:
     """The items of one type that answer a query."""
     require_json(request)
     _require_known(resource_type)
-    return await fhir.search(principal, resource_type, query_pairs(request))
+    return await fhir.search(caller(request), resource_type, query_pairs(request))
 
 
 @post(
@@ -92,12 +96,12 @@ async def search_by_get(
     opt=route_opt(Access.READER, query=("_format",)) | {"form": True},
     status_code=200,
     operation_id="searchByPost",
+    operation_class=SearchFormOperation,
 )
 async def search_by_post(
     *,
     request: AnyRequest,
     resource_type: ResourceType,
-    principal: NamedDependency[Principal],
     fhir: NamedDependency[FhirReader],
 ) -> Response[bytes]:
     """As a search by GET, with the parameters in a form, where no log on the way keeps them."""
@@ -105,7 +109,7 @@ async def search_by_post(
     _require_known(resource_type)
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/x-www-form-urlencoded":
         raise UnsupportedMedia("Send application/x-www-form-urlencoded.")
-    return await fhir.search(principal, resource_type, form_pairs(await request.body()))
+    return await fhir.search(caller(request), resource_type, form_pairs(await request.body()))
 
 
 @route(
@@ -119,13 +123,12 @@ async def history(
     request: AnyRequest,
     resource_type: ResourceType,
     logical_id: LogicalId,
-    principal: NamedDependency[Principal],
     fhir: NamedDependency[FhirReader],
 ) -> Response[bytes]:
     """An item's versions, newest first. Only the owner gets earlier ones."""
     require_json(request)
     disclosed = await fhir.disclose(
-        principal, lambda view: interactions.history(view, resource_type, logical_id)
+        caller(request), lambda view: interactions.history(view, resource_type, logical_id)
     )
     links = [("self", f"{fhir.base_url}/fhir/{resource_type}/{logical_id}/_history")]
     return fhir_response(bundles.history(fhir.base_url, links, (*disclosed.items, *disclosed.older)))
@@ -143,13 +146,12 @@ async def read_version(
     resource_type: ResourceType,
     logical_id: LogicalId,
     version_id: Annotated[int, PathParameter(ge=1, le=2**31 - 1)],
-    principal: NamedDependency[Principal],
     fhir: NamedDependency[FhirReader],
 ) -> Response[bytes]:
     """One version of an item."""
     require_json(request)
     disclosed = await fhir.disclose(
-        principal, lambda view: interactions.version(view, resource_type, logical_id, version_id)
+        caller(request), lambda view: interactions.version(view, resource_type, logical_id, version_id)
     )
     return item_response((*disclosed.items, *disclosed.older)[0])
 
@@ -159,18 +161,18 @@ async def read_version(
 )
 async def source(
     *,
+    request: AnyRequest,
     resource_type: ResourceType,
     logical_id: LogicalId,
-    principal: NamedDependency[Principal],
     fhir: NamedDependency[FhirReader],
     storage: NamedDependency[Storage],
 ) -> Response[bytes]:
     """The bytes an item came as, unchanged. For the owner."""
-    authority = await fhir.authority(principal)
+    authority = await fhir.authority(caller(request))
     if authority.relation != "owner":
         raise NotFound
     disclosed = await fhir.disclose(
-        principal, lambda view: interactions.read(view, resource_type, logical_id)
+        caller(request), lambda view: interactions.read(view, resource_type, logical_id)
     )
     head = disclosed.choice.items[0].head
     if head.source is None:
@@ -179,20 +181,24 @@ async def source(
 
 
 # NOTE The type is a parameter: a path that spells `Patient` out would hide every other route from that type.
-@get("/fhir/{resource_type:str}/{logical_id:str}/$everything", opt=SEARCHING, operation_id="everything")
+@get(
+    "/fhir/{resource_type:str}/{logical_id:str}/$everything",
+    opt=SEARCHING,
+    operation_id="everything",
+    operation_class=EverythingOperation,
+)
 async def everything(
     *,
     request: AnyRequest,
     resource_type: ResourceType,
     logical_id: LogicalId,
-    principal: NamedDependency[Principal],
     fhir: NamedDependency[FhirReader],
 ) -> Response[bytes]:
     """The whole record, page by page. For the owner."""
     require_json(request)
     if resource_type != "Patient":
         raise NotFound
-    return await fhir.everything(principal, logical_id, query_pairs(request))
+    return await fhir.everything(caller(request), logical_id, query_pairs(request))
 
 
 FHIR_ROUTES = [metadata, read, search_by_get, search_by_post, history, read_version, source, everything]

@@ -3,6 +3,7 @@
 https://hl7.org/fhir/R4/search.html
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from fhir_profiles.search_values import SearchQuery, matches, sorted_heads
@@ -23,16 +24,15 @@ def search(view: View, query: SearchQuery, after: After | None) -> Choice:
     authority = view.authority
     if not authority.reaches(query.resource_type):
         return Choice(kind="search", items=(), query=_logged(query))
-    found = [item for item in view.of_type(query.resource_type) if matches(item.head, query)]
-    ordered = [head.logical_id for head in sorted_heads([item.head for item in found], query)]
-    start = _place_after(ordered, after)
+    found = _found(view, query)
+    start = _place_after(found, after)
     count = query.count or PAGE_ITEMS_DEFAULT
-    page = [view.items[(query.resource_type, logical_id)] for logical_id in ordered[start : start + count]]
+    page = found[start : start + count]
     return Choice(
         kind="search",
         items=tuple(page),
         included=tuple(_included(view, query, page)),
-        more=len(ordered) > start + count,
+        more=len(found) > start + count,
         query=_logged(query),
     )
 
@@ -43,13 +43,25 @@ def end_of(choice: Choice, after: After | None) -> After:
     return After(choice.items[-1].name[1], start + len(choice.items))
 
 
-def _place_after(ordered: list[str], after: After | None) -> int:
+def _found(view: View, query: SearchQuery) -> Sequence[VisibleItem]:
+    """What answers the query, in its order; a View keeps each type in the order that is nobody's wish."""
+    found = view.of_type(query.resource_type)
+    if query.criteria:
+        found = [item for item in found if matches(item.head, query)]
+    if not query.sort:
+        return found
+    ordered = sorted_heads([item.head for item in found], query)
+    return [view.items[(head.resource_type, head.logical_id)] for head in ordered]
+
+
+def _place_after(found: Sequence[VisibleItem], after: After | None) -> int:
     if after is None:
         return 0
-    return ordered.index(after.logical_id) + 1 if after.logical_id in ordered else after.place
+    ended = (place for place, item in enumerate(found, 1) if item.head.logical_id == after.logical_id)
+    return next(ended, after.place)
 
 
-def _included(view: View, query: SearchQuery, page: list[VisibleItem]) -> list[VisibleItem]:
+def _included(view: View, query: SearchQuery, page: Sequence[VisibleItem]) -> list[VisibleItem]:
     """What the page's items refer to by the included parameters, as far as the View holds it, each once."""
     matched = {item.name for item in page}
     included: dict[ItemName, VisibleItem] = {}

@@ -65,6 +65,11 @@ async def access_guard(connection: ASGIConnection[Any, Any, Any, Any], handler: 
     refuse_unknown_parameters(connection, handler.opt["query"])
 
 
+def caller(connection: ASGIConnection[Any, Any, Any, Any]) -> Principal:
+    """Who sent the request, as the guard found."""
+    return connection.scope["state"]["principal"]
+
+
 def _take_place(connection: ASGIConnection[Any, Any, Any, Any], principal: Principal) -> None:
     """An integrator may hold several tokens, so that it is counted here, once we know who it is."""
     visit = visit_of(cast("MutableMapping[str, Any]", connection.scope))

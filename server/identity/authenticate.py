@@ -5,6 +5,7 @@ https://www.rfc-editor.org/rfc/rfc9449#section-7
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from server.identity.principal import Principal
 from server.identity.tokens import TokenRefused
 
 STEP_UP_SECONDS = 300
+PRINCIPALS_KEPT_MAX = 1_000
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -57,6 +59,8 @@ async def is_sign_in_live(parts: Parts, claims: AccessClaims) -> bool:
     return claims.sid is None or await parts.is_session_live(UUID(claims.sid))
 
 
+# A token is sent many times, and its claims were judged before this.
+@lru_cache(PRINCIPALS_KEPT_MAX)
 def principal_of(claims: AccessClaims) -> Principal:
     """The principal a verified token names."""
     return Principal(

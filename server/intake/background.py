@@ -8,6 +8,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Final
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -47,7 +48,8 @@ class Background:
         self._of_organisation: Counter[str] = Counter()
         self._attempts: Counter[UUID] = Counter()
         self._turns = asyncio.Semaphore(AT_ONCE)
-        self._record_turns: dict[UUID, asyncio.Lock] = {}
+        # A turn lives as long as somebody holds it or waits for it.
+        self._record_turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -75,10 +77,11 @@ class Background:
 
     def begin(self, extract_id: UUID, of: Whose, extract: Extract | None) -> None:
         """Works on an extract whose lease this process has."""
+        turn = self._record_turns.setdefault(of.record_id, asyncio.Lock())
         # Bytes that would wait their turn in memory are read again instead.
-        at_hand = None if self._turns.locked() else extract
+        at_hand = None if turn.locked() or self._turns.locked() else extract
         self._of_organisation[of.organisation] += 1
-        task = asyncio.create_task(self._work(extract_id, of, at_hand), name=f"intake-{extract_id}")
+        task = asyncio.create_task(self._work(extract_id, of, at_hand, turn), name=f"intake-{extract_id}")
         self._tasks[extract_id] = task
         task.add_done_callback(lambda _: self._let_go(extract_id, of.organisation))
 
@@ -115,8 +118,7 @@ class Background:
             sender = Organisation(organisation=state.organisation, name=state.organisation_name)
             self.begin(extract_id, whose(kept.record_id, profile.patient_id, sender), None)
 
-    async def _work(self, extract_id: UUID, of: Whose, extract: Extract | None) -> None:
-        turn = self._record_turns.setdefault(of.record_id, asyncio.Lock())
+    async def _work(self, extract_id: UUID, of: Whose, extract: Extract | None, turn: asyncio.Lock) -> None:
         try:
             async with turn, self._turns:
                 await finish(self._storage, of, extract_id, extract)
@@ -139,6 +141,7 @@ class Background:
         await self._finished(extract_id)
 
     async def _finished(self, extract_id: UUID) -> None:
+        self._attempts.pop(extract_id, None)
         await self._storage.register(lambda session: directory_intake.finish_extract(session, extract_id))
 
     async def _free(self, extract_id: UUID) -> None:

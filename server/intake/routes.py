@@ -11,6 +11,7 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from server.errors import BadRequest, NotFound, TooLarge, UnsupportedMedia
 from server.http.access import Access, route_opt
 from server.identity.principal import Principal
+from server.intake.documentation import SendExtractOperation
 from server.intake.links import Links
 from server.intake.service import BODY_BYTES_MAX, Intake, Upload
 from server.intake.wire import ExtractReport, Link, LinkedPeople, LinkList, LinkRequest
@@ -28,6 +29,7 @@ _LINKS: Final = "/records/{record_id:uuid}/links"
     "/extracts",
     opt=route_opt(Access.INTEGRATOR, query=("extent", "dry_run")) | {"streams": True},
     operation_id="sendExtract",
+    operation_class=SendExtractOperation,
     status_code=202,
     request_max_body_size=None,
 )

@@ -6,7 +6,7 @@ from typing import cast
 
 from fhir_profiles import closure, served
 from fhir_profiles.heads import Head
-from server.records.view import ItemName, VisibleItem
+from server.records.view import ItemName, VisibleItem, VisibleItems
 from server.sharing.authority import Authority
 from server.storage import feed
 from server.storage.engine import Snapshot
@@ -15,11 +15,11 @@ HEADS_PER_SLICE = 500
 NOTHING_CUT: frozenset[ItemName] = frozenset()
 
 
-async def decide(snapshot: Snapshot, authority: Authority, today: date) -> dict[ItemName, VisibleItem]:
+async def decide(snapshot: Snapshot, authority: Authority, today: date) -> VisibleItems:
     """The items of the snapshot inside the authority's View, each with the references to cut from it."""
     heads = await _all_heads(snapshot)
     if authority.slice is None:
-        return {name: VisibleItem(head, head.version, NOTHING_CUT) for name, head in heads.items()}
+        return VisibleItems(VisibleItem(head, head.version, NOTHING_CUT) for head in heads.values())
     steps = closure.closing(heads, authority.slice, today)
     visible = None
     while visible is None:
@@ -28,7 +28,7 @@ async def decide(snapshot: Snapshot, authority: Authority, today: date) -> dict[
         except StopIteration as finished:
             visible = cast("closure.Visible", finished.value)
         await asyncio.sleep(0)
-    return {name: _as_seen(heads[name], visible.cut.get(name, NOTHING_CUT)) for name in visible.kept}
+    return VisibleItems(_as_seen(heads[name], visible.cut.get(name, NOTHING_CUT)) for name in visible.kept)
 
 
 def _as_seen(head: Head, cut: frozenset[ItemName]) -> VisibleItem:

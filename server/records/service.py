@@ -65,8 +65,8 @@ class Records:
             choice = choose(view)
             chosen = (*choice.items, *choice.included)
             bodies = await _bodies(snapshot, chosen)
-            older = await snapshot.run(lambda session: _older(session, choice.older))
-            sealer = await snapshot.run(_sealer_of)
+            older = await _older(snapshot, choice.older)
+        sealer = snapshot.sealer
         rendered = tuple(render(item, body, sealer) for item, body in zip(chosen, bodies, strict=True))
         await self._log(authority, choice, older)
         count = len(choice.items)
@@ -171,9 +171,13 @@ def _read_bodies(session: ReadSession, items: Sequence[VisibleItem]) -> list[byt
     return [found[key].body for key in keys]
 
 
-def _older(session: ReadSession, wanted: Older | None) -> tuple[Rendered, ...]:
+async def _older(snapshot: Snapshot, wanted: Older | None) -> tuple[Rendered, ...]:
     if wanted is None:
         return ()
+    return await snapshot.run(lambda session: _read_older(session, wanted))
+
+
+def _read_older(session: ReadSession, wanted: Older) -> tuple[Rendered, ...]:
     key = session.sealer.item_key(*wanted.name)
     heads = feed.versions(session, key)[:-1]
     if wanted.version_id is not None:
@@ -188,10 +192,6 @@ def _past(session: ReadSession, key: bytes, head: Head) -> Rendered:
     if body is None:
         raise NotFound
     return whole((head.resource_type, head.logical_id), head.version, body, head.last_updated)
-
-
-def _sealer_of(session: ReadSession) -> Sealer:
-    return session.sealer
 
 
 def _seq(session: ReadSession) -> int:

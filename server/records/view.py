@@ -4,7 +4,7 @@ A View is immutable and decided from heads alone. Everything a reader gets is ch
 other way to an item's body.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -30,20 +30,38 @@ class VisibleItem(NamedTuple):
         return (self.head.resource_type, self.head.logical_id)
 
 
+class VisibleItems(dict[ItemName, VisibleItem]):
+    """The items of a View by name; once made they do not change, so that each type is put in order once."""
+
+    def __init__(self, items: Iterable[VisibleItem]) -> None:
+        super().__init__((item.name, item) for item in items)
+        self._of_type: dict[str, tuple[VisibleItem, ...]] = {}
+
+    def of_type(self, resource_type: str) -> Sequence[VisibleItem]:
+        """The items of one type by clinical date, newest first and undated last, then by id."""
+        ordered = self._of_type.get(resource_type)
+        if ordered is None:
+            found = [item for item in self.values() if item.head.resource_type == resource_type]
+            found.sort(key=lambda item: item.head.logical_id)
+            found.sort(key=lambda item: item.head.dated, reverse=True)
+            ordered = self._of_type[resource_type] = tuple(found)
+        return ordered
+
+
 class View(msgspec.Struct, frozen=True):
     """What `authority` may see of the record as it stood at `seq`."""
 
     authority: Authority
     seq: int
-    items: Mapping[ItemName, VisibleItem]
+    items: VisibleItems
 
     def find(self, resource_type: str, logical_id: str) -> VisibleItem | None:
         """The item, or None when it is hidden or never was: the two cannot be told apart."""
         return self.items.get((resource_type, logical_id))
 
-    def of_type(self, resource_type: str) -> Iterator[VisibleItem]:
-        """Every visible item of one type, in no order that tells of the hidden."""
-        return (item for name, item in self.items.items() if name[0] == resource_type)
+    def of_type(self, resource_type: str) -> Sequence[VisibleItem]:
+        """Every visible item of one type, newest first."""
+        return self.items.of_type(resource_type)
 
 
 class Older(msgspec.Struct, frozen=True):

@@ -4,9 +4,8 @@ The head seq and the grant's version are read afresh on every request and are pa
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping
 
-from server.records.view import ItemName, VisibleItem
+from server.records.view import VisibleItems
 
 CACHE_BYTES_MAX = 64 * 1024 * 1024
 # A head with its references and index values, as measured on UK-Core-shaped items.
@@ -19,18 +18,18 @@ class ViewCache:
     """Least recently used decided Views, 64 MB at most."""
 
     def __init__(self, bytes_max: int = CACHE_BYTES_MAX) -> None:
-        self._kept: OrderedDict[CacheKey, Mapping[ItemName, VisibleItem]] = OrderedDict()
+        self._kept: OrderedDict[CacheKey, VisibleItems] = OrderedDict()
         self._bytes_max = bytes_max
         self._bytes = 0
 
-    def get(self, key: CacheKey) -> Mapping[ItemName, VisibleItem] | None:
+    def get(self, key: CacheKey) -> VisibleItems | None:
         """The decided items under this key, if they are still here."""
         items = self._kept.get(key)
         if items is not None:
             self._kept.move_to_end(key)
         return items
 
-    def put(self, key: CacheKey, items: Mapping[ItemName, VisibleItem]) -> None:
+    def put(self, key: CacheKey, items: VisibleItems) -> None:
         """Keeps decided items, dropping the least recently used beyond the bound."""
         if key in self._kept:
             return
@@ -41,5 +40,5 @@ class ViewCache:
             self._bytes -= _size(dropped)
 
 
-def _size(items: Mapping[ItemName, VisibleItem]) -> int:
+def _size(items: VisibleItems) -> int:
     return _BYTES_PER_ITEM * (len(items) + 1)

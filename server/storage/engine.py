@@ -41,13 +41,13 @@ class Snapshot:
 
     def __init__(self, storage: "Storage", record_id: UUID, sealer: Sealer, unit: SnapshotUnit) -> None:
         self._storage = storage
-        self._sealer = sealer
         self._unit = unit
         self.record_id = record_id
+        self.sealer = sealer
 
     async def run(self, query: Callable[[ReadSession], T]) -> T:
         """What the query answers of this instant."""
-        return await self._unit.run(self._storage.reading(self.record_id, self._sealer, query))
+        return await self._unit.run(self._storage.reading(self.record_id, self.sealer, query))
 
 
 class Storage:

@@ -105,9 +105,13 @@ class SqliteDriver:
         self, statement: Statement, record_key: Any, keys: Sequence[bytes]
     ) -> list[Sequence[Any]]:
         """The row of each key that has one."""
-        execute, text = self._connection.execute, statement.sqlite
-        found = (execute(text, (record_key, key)).fetchone() for key in keys)
-        return [row for row in found if row is not None]
+        found: list[Sequence[Any]] = []
+        for start in range(0, len(keys), KEYS_PER_STATEMENT_MAX):
+            some = keys[start : start + KEYS_PER_STATEMENT_MAX]
+            places = ",".join(f"?{place}" for place in range(2, len(some) + 2))
+            text = statement.sqlite.replace("item_key = ?2", f"item_key IN ({places})")
+            found += self._connection.execute(text, (record_key, *some)).fetchall()
+        return found
 
     def run(self, statement: Statement, *values: Any) -> int:
         """How many rows the statement changed."""

@@ -10,7 +10,7 @@ import sqlite3
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,7 +43,7 @@ PRAGMAS: dict[str, tuple[str, Any]] = {
 }
 """Each pragma with what it is set to and what the connection must then answer."""
 
-_CLOCK = "SELECT strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')"
+MICROSECONDS_IN_A_MILLISECOND = 1_000
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -82,6 +82,12 @@ def database_path(url: str) -> Path:
     return Path(database)
 
 
+def database_now() -> datetime:
+    """SQLite's clock, which is this machine's, to the millisecond; asking SQLite for it costs a statement."""
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond - now.microsecond % MICROSECONDS_IN_A_MILLISECOND)
+
+
 class _Held:
     """A connection of ours, by its driver and by SQLAlchemy."""
 
@@ -94,8 +100,7 @@ class _Held:
 
     def unit(self) -> Unit:
         """This connection's open transaction, with the clock read."""
-        (now,) = self.raw.execute(_CLOCK).fetchone()
-        return Unit(self.connection, self.driver, datetime.fromisoformat(now))
+        return Unit(self.connection, self.driver, database_now())
 
     def read_only(self) -> "_Held":
         """This connection, unable to write."""
@@ -188,6 +193,9 @@ class SqliteBackend:
         self._engine.dispose()
 
     async def _have_room(self) -> None:
+        if not self._snapshots.locked():
+            await self._snapshots.acquire()
+            return
         try:
             async with asyncio.timeout(LOCK_SECONDS_MAX):
                 await self._snapshots.acquire()

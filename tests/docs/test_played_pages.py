@@ -6,6 +6,7 @@ import doctest
 import inspect
 import io
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -34,6 +35,8 @@ START_SECONDS_MAX = 120
 # These two are what the fixture and the test itself are.
 PLAYED_OTHERWISE = {"make run", ".venv/bin/python -m asyncio"}
 CALLED_BY_MAKE = {"make demo": "held demo"}
+
+_SETTING = re.compile(r"[A-Z_]+=")
 
 
 @pytest.fixture(scope="module")
@@ -109,9 +112,10 @@ def _run(text: str, environment: dict[str, str]) -> None:
     for line in text.splitlines():
         if line in PLAYED_OTHERWISE:
             continue
-        words = shlex.split(CALLED_BY_MAKE.get(line, line).replace("$HELD_DATA_DIR", environment["HELD_DATA_DIR"]))
-        own = {name: value for name, _, value in (word.partition("=") for word in words) if name.isupper()}
-        command = [word for word in words if not word.partition("=")[0].isupper()]
+        words = shlex.split(CALLED_BY_MAKE.get(line, line))
+        words = [re.sub("^var/", environment["HELD_DATA_DIR"] + "/", word) for word in words]
+        own = dict(word.split("=", 1) for word in words if _SETTING.match(word))
+        command = [word for word in words if not _SETTING.match(word)]
         assert Path(command[0]).name == "held", line
         done = subprocess.run(
             [sys.executable, "-m", "server.cli", *command[1:]],

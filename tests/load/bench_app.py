@@ -13,9 +13,12 @@ from pathlib import Path
 import msgspec
 from litestar.types import Receive, Scope, Send
 
+from fhir_profiles.catalogue import CATALOGUE
+from fhir_profiles.second_opinion import load_models
 from server.app import Parts, create_app, open_parts
 from server.http.front_door import FrontDoor
 from server.identity.dpop import Expected
+from server.ops.process import keep_the_loop_answering
 from server.settings import read_settings
 
 TICK_SECONDS = 0.001
@@ -57,6 +60,8 @@ class BenchApp:
         if self._held is None:
             self._parts = await open_parts(read_settings(os.environ))
             self._held = create_app(self._parts)
+            load_models(CATALOGUE)
+            keep_the_loop_answering()
         handler = self._handlers.get(scope["path"]) if scope["type"] == "http" else None
         if handler is None:
             await self._held(scope, receive, send)

@@ -62,6 +62,10 @@ class Wire:
         answer = await self.one(written("GET", "/bench/figures"))
         return msgspec.json.decode(answer.body, type=Figures)
 
+    async def begin_watch(self) -> None:
+        """The worker measures its loop's stalls from now until its figures are asked for."""
+        await self.one(written("GET", "/bench/watch"))
+
     async def cpu_each(self, requests: Sequence[bytes]) -> float:
         """The server's CPU time for each of these requests, in microseconds."""
         before = await self.figures()

@@ -14,7 +14,7 @@ from server.commands.demo_steps.journey import (
     must_be_invalid_grant,
     must_be_refused,
 )
-from server.commands.demo_steps.logging_steps import log_of, must_match_log
+from server.commands.demo_steps.logging_steps import log_of_play, must_match_log
 from server.commands.demo_steps.looking import look, path_of
 from server.commands.held_client import ACCESS_GRANT, OFFER_CODE, REDEMPTION
 
@@ -98,7 +98,7 @@ async def _nothing_left_to_use(journey: Journey) -> None:
 
 async def _log_has_the_ending(journey: Journey) -> None:
     await must_match_log(journey, journey.holder)
-    entries, _ = await log_of(journey)
+    entries = await log_of_play(journey)
     of_grant = [entry for entry in entries if entry.get("grant_id") == journey.holder.grant_id]
     kinds = [entry["kind"] for entry in of_grant]
     must("end" in kinds, "the log does not have the ending")

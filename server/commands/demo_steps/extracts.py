@@ -12,8 +12,10 @@ SURGERY = "ZHD01"
 TRUST = "ZHD02"
 HIDDEN_NOTE = "demo-hidden-note"
 CANONICAL_WORDS = "Talked about sleep."
+HIDDEN_AGE = "71.50"
 NOBODYS_NUMBER = "9993002194"
 
+_AGE_MARK = "age goes here"
 _ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 
 
@@ -27,14 +29,19 @@ def steps() -> list[Step]:
     ]
 
 
-def hidden_bundle(person: DemoCitizen, words: str, *, about: DemoCitizen | None = None) -> bytes:
-    """An extract with one mental-health item, which George's shares leave out. `about` whom is a claim."""
+def hidden_bundle(
+    person: DemoCitizen, words: str, *, about: DemoCitizen | None = None, born: str | None = None
+) -> bytes:
+    """An extract with one mental-health item, which George's shares leave out.
+
+    `about` and `born` are what a mistaken sender says of the person.
+    """
     claimed = about or person
     patient_url, condition_url = _url("patient"), _url(HIDDEN_NOTE)
     patient: dict[str, Any] = {
         "resourceType": "Patient",
         "identifier": [{"system": "https://fhir.nhs.uk/Id/nhs-number", "value": claimed.nhs_number}],
-        "birthDate": person.birth_date,
+        "birthDate": born or person.birth_date,
     }
     condition: dict[str, Any] = {
         "resourceType": "Condition",
@@ -44,11 +51,14 @@ def hidden_bundle(person: DemoCitizen, words: str, *, about: DemoCitizen | None 
         "verificationStatus": _status("ver-status", "confirmed"),
         "code": {"text": "Trouble sleeping since bereavement"},
         "subject": {"reference": patient_url},
+        "onsetAge": {"value": _AGE_MARK, "unit": "years", "system": "http://unitsofmeasure.org", "code": "a"},
         "recordedDate": "2026-01-15",
         "note": [{"text": words}],
     }
     entries = [_entry(patient_url, patient), _entry(condition_url, condition)]
-    return json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode()
+    bundle = json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+    # A decimal cannot be written with its last zero by the JSON module, so it is put in afterwards.
+    return bundle.replace(f'"{_AGE_MARK}"', HIDDEN_AGE).encode()
 
 
 async def send_hidden(journey: Journey, words: str) -> Report:
@@ -86,10 +96,23 @@ async def _rehearse(journey: Journey) -> None:
 async def _wrong_person(journey: Journey) -> None:
     before = await _conditions(journey)
     sender = journey.sender(SURGERY)
-    for about in (journey.other_person, _nobody(journey.person)):
-        report = await sender.send(hidden_bundle(journey.person, "Not hers.", about=about))
-        _must_be_held(report)
+    mistaken = [
+        hidden_bundle(journey.person, "Not hers.", about=journey.other_person),
+        hidden_bundle(journey.person, "Nobody's.", about=_nobody(journey.person)),
+        hidden_bundle(journey.person, "His, but born on another day.", born="1951-03-15"),
+        _with_a_subject(hidden_bundle(journey.person, "His, with hers inside."), journey.other_person),
+    ]
+    for bundle in mistaken:
+        _must_be_held(await sender.send(bundle))
     must(await _conditions(journey) == before, "a held extract changed George's record")
+
+
+def _with_a_subject(bundle: bytes, other: DemoCitizen) -> bytes:
+    """The bundle with its last item about someone else."""
+    said = json.loads(bundle)
+    identifier = {"system": "https://fhir.nhs.uk/Id/nhs-number", "value": other.nhs_number}
+    said["entry"][-1]["resource"]["subject"] = {"identifier": identifier}
+    return json.dumps(said).encode()
 
 
 async def _no_link(journey: Journey) -> None:

@@ -20,6 +20,9 @@ PHARMACIST = "cis2:hassan-ali"
 GUESSER = "cis2:ewa-nowak"
 RIVAL = "cis2:priya-patel"
 
+DEMO_NAMES = ("george-", "demo-")
+"""How the names begin that the demo's senders gave George's items."""
+
 REFUSED = frozenset({401, 403, 404})
 
 ItemName = tuple[str, str]
@@ -99,6 +102,11 @@ class Journey:
         """An integrator of the demo by its organisation."""
         integrator = next(one for one in self.demo.integrators if one.organisation == organisation)
         return ExtractSender(self.http, self.demo.base_url, integrator)
+
+    @property
+    def sent_by_demo(self) -> frozenset[ItemName]:
+        """The citizen's items that came with the demo. Others may have been sent since."""
+        return frozenset(item for name, item in self.items.items() if name.startswith(DEMO_NAMES))
 
     def item(self, name: str) -> ItemName:
         """An item of the citizen's by the name its source gave it."""

@@ -5,7 +5,7 @@ from typing import Any
 from server.commands.demo_steps.chain import check_chain, check_note
 from server.commands.demo_steps.journey import Disclosure, Holder, Journey, Step, must
 
-PAGE_ENTRIES = 100
+PAGE_ENTRIES = 200
 SHOWING = frozenset({"read", "search", "history"})
 
 
@@ -17,11 +17,21 @@ def steps() -> list[Step]:
     ]
 
 
-async def log_of(journey: Journey) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+async def whole_log(journey: Journey) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Every entry of George's log, and the checkpoint that came with the last of them."""
+    return await _log_after(journey, 0)
+
+
+async def log_of_play(journey: Journey) -> list[dict[str, Any]]:
+    """The entries since this play began to share."""
+    entries, _ = await _log_after(journey, journey.entries_before)
+    return entries
+
+
+async def _log_after(journey: Journey, after: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     while True:
-        after = entries[-1]["n"] if entries else 0
+        after = entries[-1]["n"] if entries else after
         path = f"{journey.record}/log?after={after}&limit={PAGE_ENTRIES}"
         page = await journey.citizen.expect(200, "GET", path)
         entries += page["entries"]
@@ -40,7 +50,7 @@ def shown_to(holder: Holder, entries: list[dict[str, Any]]) -> list[Disclosure]:
 
 async def must_match_log(journey: Journey, holder: Holder) -> None:
     """Every answer has its entry and every entry its answer, in order."""
-    entries, _ = await log_of(journey)
+    entries = await log_of_play(journey)
     logged = shown_to(holder, entries)
     must(len(logged) == len(holder.seen), f"{len(holder.seen)} answers have {len(logged)} entries in the log")
     for place, (entry, seen) in enumerate(zip(logged, holder.seen, strict=True), start=1):
@@ -53,8 +63,7 @@ async def must_match_log(journey: Journey, holder: Holder) -> None:
 async def _log_is_exact(journey: Journey) -> None:
     for holder in (journey.holder, journey.second_holder):
         await must_match_log(journey, holder)
-    entries, _ = await log_of(journey)
-    recent = [entry for entry in entries if entry["n"] > journey.entries_before]
+    recent = await log_of_play(journey)
     mine = {journey.holder.grant_id, journey.second_holder.grant_id}
     for entry in recent:
         who = entry["who"]["subject"]
@@ -66,7 +75,7 @@ async def _log_is_exact(journey: Journey) -> None:
 
 
 async def _chain_holds(journey: Journey) -> None:
-    entries, checkpoint = await log_of(journey)
+    entries, checkpoint = await whole_log(journey)
     must(len(entries) > journey.entries_before, "the log did not grow")
     check_chain(entries, checkpoint)
     check_note(checkpoint)

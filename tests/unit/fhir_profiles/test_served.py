@@ -27,7 +27,7 @@ READING = (
 PATIENT = {
     "resourceType": "Patient",
     "id": "p",
-    "meta": {"versionId": "4", "lastUpdated": WHEN, "profile": ["http://p"]},
+    "meta": {"versionId": "4", "lastUpdated": WHEN, "profile": ["http://p"], "tag": [{"code": "MARK"}]},
     "text": {"status": "generated", "div": "<div>MARK</div>"},
     "contained": [{"resourceType": "Organization", "id": "o", "name": "MARK"}],
     "extension": [{"url": "http://birthPlace", "valueAddress": {"city": "MARK"}}],
