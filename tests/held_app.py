@@ -1,5 +1,6 @@
 """The whole application for a test: real settings, keys and database, called over HTTP in this process."""
 
+import asyncio
 import functools
 import shutil
 import tempfile
@@ -51,8 +52,31 @@ async def served_held(
     app = create_app(parts)
     transport = httpx.ASGITransport(app)
     _Later.of(calls_itself).inner = transport
-    async with app.application.lifespan(), httpx.AsyncClient(transport=transport, base_url=BASE_URL) as http:
+    async with _running(app), httpx.AsyncClient(transport=transport, base_url=BASE_URL) as http:
         yield ServedHeld(app, parts, http)
+
+
+@asynccontextmanager
+async def _running(app: FrontDoor) -> AsyncIterator[None]:
+    """The application's lifespan in a task of its own, so that a fixture may begin it and another task end it."""
+    started, stopping = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with app.application.lifespan():
+            started.set()
+            await stopping.wait()
+
+    task = asyncio.create_task(live())
+    waiting = asyncio.create_task(started.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if not started.is_set():
+            await task
+        yield
+    finally:
+        waiting.cancel()
+        stopping.set()
+        await task
 
 
 def development_settings(folder: Path, database_url: str) -> Settings:

@@ -83,5 +83,10 @@ class ExtractSender:
             response = await self.client.call(method, path, **options)
         return response
 
+    def sign_in_form(self, *, as_client: str | None = None) -> dict[str, str]:
+        """A sign-in of this integrator, signed with its own key; for tests, `as_client` of another's name."""
+        name = as_client or self.integrator.client_id
+        return self.client.integrator_form(name, self._key, self.integrator.kid)
+
     async def _sign_in(self) -> None:
         await self.client.sign_in_integrator(self.integrator.client_id, self._key, self.integrator.kid)

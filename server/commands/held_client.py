@@ -104,6 +104,13 @@ class HeldClient:
         self, client: dict[str, str], subject: str, *, record_id: str | None = None
     ) -> dict[str, Any]:
         """Signs in as a demo person (development) and keeps the token."""
+        form = await self.sign_in_form(client, subject, record_id=record_id)
+        return await self._keep(await self.token_request(form))
+
+    async def sign_in_form(
+        self, client: dict[str, str], subject: str, *, record_id: str | None = None
+    ) -> dict[str, str]:
+        """The token request that ends a sign-in of a demo person; it carries the one-time code."""
         verifier = secrets.token_urlsafe(48)
         state = secrets.token_urlsafe(12)
         query = {
@@ -125,14 +132,13 @@ class HeldClient:
         if response.status_code != 302 or answer.get("state") != [state] or "code" not in answer:
             raise Unexpected("sign-in", response)
         self.client_id = client["client_id"]
-        form = {
+        return {
             "grant_type": "authorization_code",
             "code": answer["code"][0],
             "code_verifier": verifier,
             "client_id": client["client_id"],
             "redirect_uri": client["redirect_uri"],
         }
-        return await self._keep(await self.token_request(form))
 
     async def refresh(self, *, record_id: str | None = None) -> dict[str, Any]:
         """A new access token from the refresh token, for a record when one is named."""
@@ -147,6 +153,11 @@ class HeldClient:
 
     async def sign_in_integrator(self, client_id: str, private_key: Any, kid: str) -> dict[str, Any]:
         """client_credentials with private_key_jwt (RFC 7523) and keeps the token."""
+        form = self.integrator_form(client_id, private_key, kid)
+        return await self._keep(await self.token_request(form))
+
+    def integrator_form(self, client_id: str, private_key: Any, kid: str) -> dict[str, str]:
+        """The token request of an integrator; it carries an assertion that may be used once."""
         url = f"{self.base_url}/oauth/token"
         now = int(time.time())
         claims = {
@@ -157,13 +168,11 @@ class HeldClient:
             "exp": now + 120,
             "jti": str(uuid4()),
         }
-        assertion = jwt.encode(claims, private_key, algorithm="ES384", headers={"kid": kid})
-        form = {
+        return {
             "grant_type": "client_credentials",
             "client_assertion_type": ASSERTION_TYPE,
-            "client_assertion": assertion,
+            "client_assertion": jwt.encode(claims, private_key, algorithm="ES384", headers={"kid": kid}),
         }
-        return await self._keep(await self.token_request(form))
 
     async def exchange(
         self, subject_token: str, kind: str, *, actor_token: str | None = None, **extra: str

@@ -123,7 +123,11 @@ class Journey:
         faulty = [self._item() | {"status": f"not {plant('quarantined item')}"} for _ in range(3)]
         report = await push(sender, self._extract(faulty))
         assert report["counts"]["quarantined"] == 3, report
-        other = {"resourceType": "Basic", "id": plant("type we do not take"), "code": {"text": plant("type we do not take")}}
+        other = {
+            "resourceType": "Basic",
+            "id": plant("type we do not take"),
+            "code": {"text": plant("type we do not take")},
+        }
         await push(sender, self._extract([other]))
         for number in (str(self.ben.nhs_number), "9990000999"):
             stranger = bundle([patient(number, name=[{"family": plant("held extract")}]), self._item()])
@@ -143,14 +147,20 @@ class Journey:
             address=[{"line": [plant("address")], "city": plant("address")}],
             telecom=[{"system": "email", "value": f"{plant('contact')}@example.org"}],
         )
-        organisation = {"resourceType": "Organization", "id": plant("source id"), "name": plant("organisation name")}
+        organisation = {
+            "resourceType": "Organization",
+            "id": plant("source id"),
+            "name": plant("organisation name"),
+        }
         doctor = {"resourceType": "Practitioner", "id": plant("source id"), "name": [{"text": plant("name")}]}
         return bundle([person, organisation, doctor, *items])
 
     def _item(self) -> Resource:
         plant = self.plant
         more: dict[str, Any] = {
-            "identifier": [{"system": f"https://{plant('identifier')}.example", "value": plant("identifier")}],
+            "identifier": [
+                {"system": f"https://{plant('identifier')}.example", "value": plant("identifier")}
+            ],
             "note": [{"text": plant("note")}],
             "text": {"status": "generated", "div": f"{DIV}{plant('narrative')}</div>"},
         }
@@ -166,7 +176,11 @@ class Journey:
         found = await owner.expect(200, "GET", "/fhir/Observation?_count=5")
         logical_id = found["entry"][0]["resource"]["id"]
         next_page = next(link["url"] for link in found["link"] if link["relation"] == "next")
-        for path in (f"/fhir/Observation/{logical_id}", f"/fhir/Observation/{logical_id}/_history", next_page):
+        for path in (
+            f"/fhir/Observation/{logical_id}",
+            f"/fhir/Observation/{logical_id}/_history",
+            next_page,
+        ):
             await owner.expect(200, "GET", path)
         for _ in range(5):
             await owner.expect(200, "GET", f"/fhir/Condition?code={plant('query')}")
@@ -187,7 +201,9 @@ class Journey:
         await used.client.expect(200, "GET", f"/fhir/Condition?code={plant('query')}")
         await doctor.exchange(used.grant_id, ACCESS_GRANT, operation_id=plant("operation id"))
         path = f"/records/{self.record_id}/grants"
-        await owner.expect(200, "POST", f"{path}/{used.grant_id}/end", json={"reason": plant("reason of an end")})
+        await owner.expect(
+            200, "POST", f"{path}/{used.grant_id}/end", json={"reason": plant("reason of an end")}
+        )
         assert (await used.client.call("GET", "/fhir/Observation")).status_code == 401
         for to in (
             {"professional": {"subject": f"cis2:{plant('subject of a professional')}"}},
@@ -202,26 +218,52 @@ class Journey:
         """Everything a log on the way might be tempted to keep."""
         plant = self.plant
         json_type = {"Content-Type": "application/json"}
-        for path in (f"/records/{self.record_id}/grants", f"/records/{self.record_id}/links", "/development/people"):
+        for path in (
+            f"/records/{self.record_id}/grants",
+            f"/records/{self.record_id}/links",
+            "/development/people",
+        ):
             await owner.call("POST", path, content=f'{{"a":"{plant("refused body")}"', headers=json_type)
             await owner.call("POST", path, json={plant("refused body"): plant("refused body")})
-        await owner.call("POST", f"/records/{self.record_id}/links", json={"organisation": plant("refused body")})
-        await sender.call("POST", "/extracts", content=plant("refused body"), headers={"Content-Type": FHIR_JSON})
-        for path in ("/fhir/Condition/", "/nothing/", "/fhir/Condition?nothing=", "/me?", "/fhir/Condition?_page="):
+        await owner.call(
+            "POST", f"/records/{self.record_id}/links", json={"organisation": plant("refused body")}
+        )
+        await sender.call(
+            "POST", "/extracts", content=plant("refused body"), headers={"Content-Type": FHIR_JSON}
+        )
+        for path in (
+            "/fhir/Condition/",
+            "/nothing/",
+            "/fhir/Condition?nothing=",
+            "/me?",
+            "/fhir/Condition?_page=",
+        ):
             await owner.call("GET", path + plant("path"))
         await owner.call("GET", "/me", headers={"Authorization": f"DPoP {plant('token')}"})
         await owner.call("GET", "/me", headers={"DPoP": plant("proof")})
-        await owner.call("GET", "/me", headers={"User-Agent": plant("browser"), "Referer": f"https://{plant('browser')}.example"})
+        await owner.call(
+            "GET",
+            "/me",
+            headers={"User-Agent": plant("browser"), "Referer": f"https://{plant('browser')}.example"},
+        )
         await doctor.exchange(plant("offer code"), OFFER_CODE)
         await owner.call("BREW", "/me", headers={"X-Word": plant("browser")})
-        await owner.http.get("/oauth/authorize", params={"client_id": plant("client id"), "state": plant("state")})
-        await owner.http.post("/oauth/token", data={"grant_type": plant("token"), "client_id": plant("client id")})
+        await owner.http.get(
+            "/oauth/authorize", params={"client_id": plant("client id"), "state": plant("state")}
+        )
+        await owner.http.post(
+            "/oauth/token", data={"grant_type": plant("token"), "client_id": plant("client id")}
+        )
         await owner.http.post("/oauth/revoke", data={"token": plant("token"), "client_id": "held-phone"})
         await owner.http.get("/oauth/callback", params={"state": plant("state"), "code": plant("state")})
 
 
 def _named(person: DemoPerson, plant: Planter) -> DemoPerson:
-    named = {"given_name": plant("name"), "family_name": plant("name"), "subject": plant("subject of a citizen")}
+    named = {
+        "given_name": plant("name"),
+        "family_name": plant("name"),
+        "subject": plant("subject of a citizen"),
+    }
     return msgspec.structs.replace(person, **named)
 
 
@@ -230,4 +272,8 @@ def files_of(folder: Path) -> list[Path]:
 
     Not the list of made-up people: it stands in for NHS login and CIS2, which keep people's names elsewhere.
     """
-    return [path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("development-people")]
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith("development-people")
+    ]

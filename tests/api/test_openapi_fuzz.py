@@ -106,7 +106,9 @@ class Prover(AuthBase):
             assert request.method
             assert request.url
             request.headers["Authorization"] = f"DPoP {self._client.token}"
-            request.headers["DPoP"] = self._client.key.proof(request.method, request.url, token=self._client.token)
+            request.headers["DPoP"] = self._client.key.proof(
+                request.method, request.url, token=self._client.token
+            )
         return request
 
 
@@ -127,7 +129,9 @@ def test_a_server_that_fails_on_some_input_is_found_out() -> None:
             "paths": {
                 "/x": {
                     "get": {
-                        "parameters": [{"name": "n", "in": "query", "required": True, "schema": {"type": "integer"}}],
+                        "parameters": [
+                            {"name": "n", "in": "query", "required": True, "schema": {"type": "integer"}}
+                        ],
                         "responses": {"200": {"description": "Fine."}},
                     }
                 }
@@ -211,7 +215,9 @@ async def _open_world(
     await owner.expect(201, "POST", f"/records/{record_id}/links", json={"organisation": PRACTICE})
     await sender.sign_in_integrator(practice.client_id, practice.key, practice.kid)
     report = await push(sender, extract_for(AMINA, "AMINA"))
-    await doctor.sign_in({"client_id": "held-portal", "redirect_uri": f"{address}/portal/signed-in"}, PATEL.held_subject)
+    await doctor.sign_in(
+        {"client_id": "held-portal", "redirect_uri": f"{address}/portal/signed-in"}, PATEL.held_subject
+    )
     shared = await redeem(owner, doctor, await offer(owner, {"current": True, "categories": ["results"]}))
     ended = await redeem(owner, doctor, await offer(owner, {"current": True}))
     await owner.expect(200, "POST", f"/records/{record_id}/grants/{ended.grant_id}/end", json={})
@@ -255,7 +261,9 @@ async def _come_back_from_a_provider(http: httpx.AsyncClient, address: str) -> N
 def _operations(document: dict[str, Any]) -> list[Operation]:
     """All of them, those that end something last."""
     found = [Operation(method, path) for path, methods in document["paths"].items() for method in methods]
-    return sorted(found, key=lambda one: (one.path.endswith(ENDINGS), one.method == "delete", one.path, one.method))
+    return sorted(
+        found, key=lambda one: (one.path.endswith(ENDINGS), one.method == "delete", one.path, one.method)
+    )
 
 
 def _who(operation: Operation, provers: dict[str, Prover]) -> list[Prover]:
@@ -302,7 +310,8 @@ def _fuzz_operation(
                 return
             call = case.as_transport_kwargs(base_url=address)
             response = session.request(
-                **call | {"auth": prover, "timeout": 30, "allow_redirects": False, "cookies": call.get("cookies")}
+                **call
+                | {"auth": prover, "timeout": 30, "allow_redirects": False, "cookies": call.get("cookies")}
             )
             seen.by_fuzz[operation][response.status_code] += 1
 

@@ -112,6 +112,7 @@ async def _walked(journey: Journey, folder: Path, temporary: Path, more: dict[st
     ):
         await journey.walk(http)
         files = files_of(folder)
+        assert "unexpected_error" not in (folder / "server.log").read_text()
         return _InUse(files, find_in_files([*files, temporary, *_deleted_but_open(folder)]))
 
 
@@ -146,7 +147,9 @@ def _planted_on_purpose(folder: Path) -> int:
     caught = 0
     for number, write in enumerate(ENCODINGS.values()):
         path = folder / f"planted-on-purpose-{number}"
-        path.write_bytes(os.urandom(5_000) + write(f"said {marker(number)} once".encode()) + os.urandom(5_000))
+        path.write_bytes(
+            os.urandom(5_000) + write(f"said {marker(number)} once".encode()) + os.urandom(5_000)
+        )
         caught += bool(find_in_files([path]))
         path.unlink()
     return caught

@@ -58,7 +58,7 @@ def test_every_file_and_test_that_a_page_names_is_there(page: Path) -> None:
         if name:
             assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path} has no {name}"
     for name in _TEST_NAME.findall(text):
-        assert name in _tests_by_name() or (ROOT / "tests").rglob(f"{name}.py"), f"there is no {name}"
+        assert name in _tests_by_name(), f"there is no {name}"
 
 
 @pytest.mark.parametrize("page", pages(), ids=page_id)

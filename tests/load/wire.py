@@ -36,8 +36,18 @@ class Wire:
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def one(self, request: bytes) -> Answer:
-        """The answer to one request."""
-        reader, writer = self._idle.pop() if self._idle else await self._connect()
+        """The answer to one request. The server ends connections that are silent for some seconds."""
+        while self._idle:
+            reader, writer = self._idle.pop()
+            try:
+                return await self._answered(request, reader, writer)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+        return await self._answered(request, *await self._connect())
+
+    async def _answered(
+        self, request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> Answer:
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         size = next(

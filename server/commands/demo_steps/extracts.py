@@ -23,6 +23,7 @@ def steps() -> list[Step]:
     """The steps, in order."""
     return [
         Step("The surgery sends George's record an item, and sending it again changes nothing", _send_twice),
+        Step("What the surgery signs itself in with works once, and only with its own key", _assertion_once),
         Step("A rehearsal says what would happen, and keeps nothing", _rehearse),
         Step("An extract about the wrong person is held, and nothing of it is published", _wrong_person),
         Step("An organisation Aisha never linked gets the same answer", _no_link),
@@ -82,6 +83,20 @@ async def _send_twice(journey: Journey) -> None:
     hidden = await journey.citizen.expect(200, "GET", f"/fhir/Condition/{after['id']}")
     journey.items[HIDDEN_NOTE] = name_of(hidden)
     journey.own[name_of(hidden)] = hidden
+
+
+async def _assertion_once(journey: Journey) -> None:
+    surgery, trust = journey.sender(SURGERY), journey.sender(TRUST)
+    form = surgery.sign_in_form()
+    first = await surgery.client.token_request(form)
+    must(first.status_code == 200, f"the surgery's sign-in was answered {first.status_code}")
+    for again in (form, surgery.sign_in_form(as_client=trust.integrator.client_id)):
+        answer = await surgery.client.token_request(again)
+        must(
+            answer.status_code in {400, 401},
+            f"a spent or foreign assertion was answered {answer.status_code}",
+        )
+        must(answer.json().get("error") == "invalid_client", "a spent or foreign assertion has another face")
 
 
 async def _rehearse(journey: Journey) -> None:

@@ -21,6 +21,8 @@ from server.commands.demo_steps.journey import (
 from server.commands.held_client import ACCESS_GRANT, OFFER_CODE, REDEMPTION, HeldClient
 
 ACCESS_SECONDS = 3600
+# Later than George's penicillin allergy, and than his oldest medicine.
+MEDICINES_FROM = "2015"
 # Crockford's digits, of which a wrong code is made.
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -35,7 +37,9 @@ def steps() -> list[Step]:
         Step("Dr Adeyemi gets a token that says what may be seen, and not what is kept back", _collect),
         Step("The code opens nothing a second time, for anyone", _code_is_spent),
         Step("Of two people using one code at once, one is put before George, who says no", _race),
-        Step("A pharmacist gets a grant of her own, for medicines only", _second_grant),
+        Step(
+            "A pharmacist gets a grant of her own, for medicines and allergies of some years", _second_grant
+        ),
     ]
 
 
@@ -70,7 +74,8 @@ async def _offer(journey: Journey) -> None:
     shared = {
         "current": True,
         "categories": ["medicines"],
-        "add": ["/".join(journey.item("george-problems"))],
+        # What is both added and hidden is hidden.
+        "add": ["/".join(journey.item(name)) for name in ("george-problems", "george-hypertension")],
         "hide": ["/".join(journey.item("george-hypertension"))],
         "sensitive": [],
     }
@@ -158,7 +163,8 @@ async def _race(journey: Journey) -> None:
 async def _second_grant(journey: Journey) -> None:
     pharmacist = await journey.professional_client(PHARMACIST)
     to = {"professional": {"subject": PHARMACIST}}
-    offered = await offer(journey, {"current": False, "categories": ["medicines"]}, to)
+    shared = {"current": False, "categories": ["medicines", "allergies"], "from": MEDICINES_FROM}
+    offered = await offer(journey, shared, to)
     wrong_person = await (await journey.professional_client(RIVAL)).exchange(
         offered["offer"]["code"], OFFER_CODE
     )

@@ -187,7 +187,11 @@ async def _page_link_is_personal(journey: Journey) -> None:
     must_be_refused(answer, "somebody else's page link", {400, 403, 404})
     medicines = await found_by(journey.second_holder, "/fhir/MedicationRequest")
     must(len(medicines) > 3, "the pharmacist cannot see the medicines")
-    for resource_type in ("Condition", "AllergyIntolerance", "Observation"):
+    started = {name_of(one) for one in await found_by(journey.second_holder, "/fhir/MedicationStatement")}
+    must(journey.item("george-metformin-use") not in started, "a medicine is shown from before its dates")
+    allergies = {name_of(one) for one in await found_by(journey.second_holder, "/fhir/AllergyIntolerance")}
+    must(journey.item("george-penicillin") in allergies, "an allergy was left out for its date")
+    for resource_type in ("Condition", "Observation", "Encounter"):
         found = await look(journey.second_holder, f"/fhir/{resource_type}")
         must(
             not holds_resource(found) or not resources_of(found.json()),

@@ -7,18 +7,20 @@ import msgspec
 
 from server.commands.demo_citizens import as_citizen
 from server.commands.demo_steps.journey import (
+    CITIZEN,
     DOCTOR,
     UNPROVED,
     Journey,
     Resource,
     Step,
     must,
+    must_be_invalid_grant,
     must_be_refused,
     name_of,
     next_link,
     resources_of,
 )
-from server.commands.held_client import HeldClient
+from server.commands.held_client import HeldClient, Unexpected
 
 TYPES = (
     "AllergyIntolerance",
@@ -41,6 +43,7 @@ def steps() -> list[Step]:
     return [
         Step("George signs in and his record is his", _citizen_signs_in),
         Step("Tom, who never finished proving who he is, is turned away", _unproved_is_refused),
+        Step("A sign-in works once, for the address and the key it was made for", _sign_in_works_once),
         Step("George sees all of his own record, each digit as his surgery wrote it", _sees_own_record),
         Step("Without signing in nobody gets anywhere", _nobody_without_sign_in),
         Step("Dr Adeyemi signs in, and sees nothing of anyone's", _professional_sees_nothing),
@@ -89,6 +92,36 @@ async def _unproved_is_refused(journey: Journey) -> None:
     location: str = answer.headers.get("location", "")
     must("error=access_denied" in location, f"Tom was answered {answer.status_code} {location[:80]}")
     must("code=" not in location, "Tom was given a code")
+
+
+async def _sign_in_works_once(journey: Journey) -> None:
+    phone = msgspec.to_builtins(journey.demo.clients.phone)
+    elsewhere = phone | {"redirect_uri": phone["redirect_uri"] + "/elsewhere"}
+    client, thief = (HeldClient(journey.http, journey.demo.base_url) for _ in range(2))
+    try:
+        await client.sign_in_form(elsewhere, CITIZEN)
+        must(False, "a sign-in was sent to an address nobody registered")
+    except Unexpected as refused:
+        must(
+            refused.response.status_code == 400,
+            f"another address was answered {refused.response.status_code}",
+        )
+    form = await client.sign_in_form(phone, CITIZEN)
+    signed_in = await client.token_request(form)
+    must(signed_in.status_code == 200, f"a sign-in was answered {signed_in.status_code}")
+    client.token = signed_in.json()["access_token"]
+    await client.expect(200, "GET", "/me")
+    refresh = {
+        "grant_type": "refresh_token",
+        "refresh_token": signed_in.json()["refresh_token"],
+        "client_id": phone["client_id"],
+    }
+    must_be_invalid_grant(await thief.token_request(refresh), "a refresh token with another key")
+    must_be_invalid_grant(await thief.token_request(form), "a sign-in code that was used before")
+    must_be_refused(await client.call("GET", "/me"), "a sign-in whose code came twice", {401})
+    must_be_invalid_grant(
+        await client.token_request(refresh), "the refresh token of a sign-in that was ended"
+    )
 
 
 async def _sees_own_record(journey: Journey) -> None:
