@@ -29,7 +29,6 @@ class Operation(msgspec.Struct, frozen=True):
 
 PATIENT_OPERATIONS = (
     Operation("Patient", "everything", "http://hl7.org/fhir/OperationDefinition/Patient-everything"),
-    Operation("Patient", "summary", "http://hl7.org/fhir/uv/ips/OperationDefinition/summary"),
 )
 
 

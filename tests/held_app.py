@@ -58,7 +58,7 @@ async def served_held(
 
 @asynccontextmanager
 async def _running(app: FrontDoor) -> AsyncIterator[None]:
-    """The application's lifespan in a task of its own, so that a fixture may begin it and another task end it."""
+    """The application's lifespan in a task of its own: a fixture begins and ends in different ones."""
     started, stopping = asyncio.Event(), asyncio.Event()
 
     async def live() -> None:

@@ -1,6 +1,7 @@
 """The outermost layer: limits that hold before any work, and headers that every answer carries."""
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, cast
 
@@ -32,6 +33,8 @@ _COMMON_HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _API_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+# Control characters, slashes and whatever needs no escape (RFC 3986 section 2.3), escaped; a backslash.
+_ODD = re.compile(rb"%(?:[01].|7f|2[fde]|3[0-9]|5[cf]|7e|[46][1-9a-f]|[57][0-9a])|\\|[\x00-\x20]")
 # A provider of the development mode is a mounted application with paths of its own.
 _MOUNTED = b"/development/"
 
@@ -88,6 +91,8 @@ class _Answer:
             route = route_template(self._scope)
             ANSWERS.labels(method, route, message["status"]).inc()
             message["headers"] = [*message["headers"], *self._headers(message["headers"])]
+        elif message["type"] == "http.response.body" and self._scope["method"] == "HEAD":
+            message["body"] = b""
         await self._send(message)
 
     async def refuse(self, error: HeldError) -> None:
@@ -99,8 +104,7 @@ class _Answer:
         given = {"content-type": media_type, "content-length": str(len(body)), **headers_of(error)}
         headers = [(name.lower().encode(), value.encode()) for name, value in given.items()]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
-        sent = b"" if self._scope["method"] == "HEAD" else body
-        await self.send({"type": "http.response.body", "body": sent, "more_body": False})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
     def _headers(self, present: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         names = {name.lower() for name, _ in present}
@@ -137,7 +141,7 @@ def _is_plainly_spelled(scope: HTTPScope) -> bool:
     path = _raw_path(scope).lower()
     if path.startswith(_MOUNTED) or path == b"/":
         return True
-    if any(odd in path for odd in (b"%2f", b"%5c", b"%00", b"\\")):
+    if _ODD.search(path):
         return False
-    steps = path.replace(b"%2e", b".").split(b"/")
+    steps = path.split(b"/")
     return steps[0] == b"" and not any(step in {b"", b".", b".."} for step in steps[1:])

@@ -10,6 +10,9 @@ from datetime import datetime
 from server.identity.tokens import TokenRefused, decode_segment, encode_segment
 
 NONCE_SECONDS_MAX = 300
+# What two processes may differ by when they reckon the database's time. A nonce dated later than that comes
+# from a clock that runs ahead, and would outlive our memory of the proofs made with it.
+AHEAD_SECONDS_MAX = 5
 _TIME_BYTES = 8
 _MAC_BYTES = 16
 
@@ -33,7 +36,7 @@ class Nonces:
         if not hmac.compare_digest(mac, self._mac(moment)):
             return False
         age_milliseconds = int(now.timestamp() * 1000) - int.from_bytes(moment, "big")
-        return age_milliseconds <= NONCE_SECONDS_MAX * 1000
+        return -AHEAD_SECONDS_MAX * 1000 <= age_milliseconds <= NONCE_SECONDS_MAX * 1000
 
     def _mac(self, moment: bytes) -> bytes:
         return hashlib.blake2b(moment, key=self._key, digest_size=_MAC_BYTES, person=b"held-nonce").digest()

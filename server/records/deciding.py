@@ -17,9 +17,11 @@ NOTHING_CUT: frozenset[ItemName] = frozenset()
 
 async def decide(snapshot: Snapshot, authority: Authority, today: date) -> VisibleItems:
     """The items of the snapshot inside the authority's View, each with the references to cut from it."""
-    heads = await _all_heads(snapshot)
+    keys, heads = await _all_heads(snapshot)
     if authority.slice is None:
-        return VisibleItems(VisibleItem(head, head.version, NOTHING_CUT) for head in heads.values())
+        return VisibleItems(
+            VisibleItem(keys[name], head, head.version, NOTHING_CUT) for name, head in heads.items()
+        )
     steps = closure.closing(heads, authority.slice, today)
     visible = None
     while visible is None:
@@ -28,21 +30,25 @@ async def decide(snapshot: Snapshot, authority: Authority, today: date) -> Visib
         except StopIteration as finished:
             visible = cast("closure.Visible", finished.value)
         await asyncio.sleep(0)
-    return VisibleItems(_as_seen(heads[name], visible.cut.get(name, NOTHING_CUT)) for name in visible.kept)
+    return VisibleItems(
+        _as_seen(keys[name], heads[name], visible.cut.get(name, NOTHING_CUT)) for name in visible.kept
+    )
 
 
-def _as_seen(head: Head, cut: frozenset[ItemName]) -> VisibleItem:
-    return VisibleItem(served.head_for_reader(head, cut), head.version, cut)
+def _as_seen(key: bytes, head: Head, cut: frozenset[ItemName]) -> VisibleItem:
+    return VisibleItem(key, served.head_for_reader(head, cut), head.version, cut)
 
 
-async def _all_heads(snapshot: Snapshot) -> dict[ItemName, Head]:
+async def _all_heads(snapshot: Snapshot) -> tuple[dict[ItemName, bytes], dict[ItemName, Head]]:
+    keys: dict[ItemName, bytes] = {}
     heads: dict[ItemName, Head] = {}
     after_seq = 0
     while page := await snapshot.run(
         lambda session, after=after_seq: feed.heads(session, after, HEADS_PER_SLICE)
     ):
         for row in page:
-            heads[(row.head.resource_type, row.head.logical_id)] = row.head
+            name = (row.head.resource_type, row.head.logical_id)
+            keys[name], heads[name] = row.item_key, row.head
         after_seq = page[-1].seq
         await asyncio.sleep(0)
-    return heads
+    return keys, heads

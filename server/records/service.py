@@ -164,11 +164,10 @@ async def _bodies(snapshot: Snapshot, items: Sequence[VisibleItem]) -> list[byte
 
 
 def _read_bodies(session: ReadSession, items: Sequence[VisibleItem]) -> list[bytes]:
-    keys = [session.sealer.item_key(*item.name) for item in items]
-    found = feed.bodies(session, keys)
+    found = feed.bodies(session, [item.key for item in items])
     # The heads are of this same snapshot, so that each body is there and of that version.
-    assert all(found[key].version == item.version for key, item in zip(keys, items, strict=True))
-    return [found[key].body for key in keys]
+    assert all(found[item.key].version == item.version for item in items)
+    return [found[item.key].body for item in items]
 
 
 async def _older(snapshot: Snapshot, wanted: Older | None) -> tuple[Rendered, ...]:

@@ -18,8 +18,9 @@ ItemName = tuple[str, str]
 
 
 class VisibleItem(NamedTuple):
-    """An item inside a View: the head this reader may search by, its version, and the references to cut."""
+    """An item inside a View: its key, the head this reader may search by, its version, the references to cut."""
 
+    key: bytes
     head: Head
     version: int
     cut: frozenset[ItemName]

@@ -17,6 +17,7 @@ from server.sharing.grant import Grant, Redeemer
 from server.sharing.scopes import types_of
 from server.storage import directory
 from server.storage.engine import Storage
+from server.storage.sealing import Sealer
 from server.storage.session import DirectoryReads, ReadSession
 
 # A client that does not notice the end of its access may ask many times a second; the citizen needs one line.
@@ -73,12 +74,12 @@ async def _owner(storage: Storage, principal: Principal, record_id: UUID) -> Aut
 
 
 class _Judged(NamedTuple):
-    """The holder's grant as it stands, whether it opens anything now, and a name to refuse it under once."""
+    """The holder's grant as it stands, and whether it opens anything now."""
 
     grant: Grant
     is_live: bool
     is_over: bool
-    refusal_mac: bytes
+    sealer: Sealer
 
 
 async def _recipient(storage: Storage, principal: Principal, record_id: UUID, grant_id: UUID) -> Authority:
@@ -92,7 +93,7 @@ async def _recipient(storage: Storage, principal: Principal, record_id: UUID, gr
             grant=grant,
             is_live=rules.is_live(grant, version, session.now),
             is_over=rules.is_over(grant, session.now),
-            refusal_mac=session.sealer.mac("denied-line", grant_id.bytes),
+            sealer=session.sealer,
         )
 
     judged = await storage.read(record_id, judge)
@@ -117,7 +118,8 @@ async def _recipient(storage: Storage, principal: Principal, record_id: UUID, gr
 
 
 async def _log_refusal(storage: Storage, record_id: UUID, judged: _Judged, who: Who) -> None:
-    if not await storage.spend_identifier(judged.refusal_mac, DENIED_LINE_SECONDS):
+    once = judged.sealer.mac("denied-line", judged.grant.grant_id.bytes)
+    if not await storage.spend_identifier(once, DENIED_LINE_SECONDS):
         return
     entry = LogEntry(
         kind="denied",

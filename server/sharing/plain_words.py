@@ -91,7 +91,10 @@ def listed(names: Sequence[str], conjunction: str = "and") -> str:
 
 def plain_name(text: str) -> str:
     """A name without characters that hide, reorder or break lines, and not too long to read."""
-    visible = "".join(" " if _is_unseen(character) else character for character in text)
+    visible = text
+    # Names are said on every look, and nearly all are printable as they stand.
+    if not text.isprintable():
+        visible = "".join(" " if _is_unseen(character) else character for character in text)
     return " ".join(visible.split())[:NAME_CHARACTERS_MAX].strip()
 
 

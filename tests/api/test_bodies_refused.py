@@ -1,4 +1,4 @@
-"""Bodies nobody should send, to every POST route: a clear refusal each, quickly, and not a word of the body in it."""
+"""Bodies nobody should send, to every POST route: a clear refusal, quickly, without a word of the body."""
 
 import gzip
 import json
@@ -225,7 +225,7 @@ def bodies_for(route: Route) -> dict[str, Sent]:
 
 
 async def timed(desk: Desk, route: Route, body: Sent) -> tuple[float, httpx.Response]:
-    """The processor time of the call, client included; the better of two, for a collection of rubbish may fall in one."""
+    """The processor time of the call, client included; the better of two if the first was slow."""
     best, answer = float("inf"), None
     for _ in range(2):
         before = time.process_time()

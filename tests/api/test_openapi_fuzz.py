@@ -1,8 +1,8 @@
 """Every operation of the OpenAPI document, called by Schemathesis as someone signed in (THREATS f1).
 
-The document describes bodies and parameters; a real server answers. None of the answers may be a fault of ours,
-and nearly every operation must be seen to succeed: by what Schemathesis made up, or else by the calls with which
-this test signs in, sends, shares and reads. The figures tell the two apart.
+The document describes bodies and parameters; a real server answers. None of the answers may be a fault of
+ours, and nearly every operation must be seen to succeed: by what Schemathesis made up, or else by the calls
+with which this test signs in, sends, shares and reads. The figures tell the two apart.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ import re
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -122,7 +121,7 @@ def test_no_operation_answers_with_a_fault_of_ours_and_nearly_all_succeed(tmp_pa
 
 
 def test_a_server_that_fails_on_some_input_is_found_out() -> None:
-    with _failing_server() as address:
+    with _FailingServer() as address:
         document = {
             "openapi": "3.1.0",
             "info": {"title": "Failing", "version": "1"},
@@ -212,7 +211,8 @@ async def _open_world(
     await owner.sign_in(phone, AMINA.held_subject)
     record_id = await record_id_of(owner)
     await owner.refresh(record_id=record_id)
-    await owner.expect(201, "POST", f"/records/{record_id}/links", json={"organisation": PRACTICE})
+    for code in (PRACTICE, HOSPITAL):
+        await owner.expect(201, "POST", f"/records/{record_id}/links", json={"organisation": code})
     await sender.sign_in_integrator(practice.client_id, practice.key, practice.kid)
     report = await push(sender, extract_for(AMINA, "AMINA"))
     await doctor.sign_in(
@@ -321,7 +321,7 @@ def _fuzz_operation(
             raise AssertionError(f"{operation} is badly described") from unusable
 
 
-class _failing_server:
+class _FailingServer:
     """A server that fails on odd numbers."""
 
     def __enter__(self) -> str:
@@ -333,7 +333,7 @@ class _failing_server:
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, *args: Any) -> None:
                 """Says nothing."""
 
         self._server = HTTPServer(("127.0.0.1", 0), Handler)

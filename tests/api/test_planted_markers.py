@@ -117,7 +117,7 @@ async def _walked(journey: Journey, folder: Path, temporary: Path, more: dict[st
 
 
 def _deleted_but_open(folder: Path) -> Iterable[Path]:
-    """Files without a name that a process of this installation still holds open, where the system can say so."""
+    """Files without a name that a process of this installation holds open, where the system tells."""
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if str(folder).encode() not in (process / "environ").read_bytes():
@@ -147,9 +147,8 @@ def _planted_on_purpose(folder: Path) -> int:
     caught = 0
     for number, write in enumerate(ENCODINGS.values()):
         path = folder / f"planted-on-purpose-{number}"
-        path.write_bytes(
-            os.urandom(5_000) + write(f"said {marker(number)} once".encode()) + os.urandom(5_000)
-        )
+        word = write(f"said {marker(number)} once".encode())
+        path.write_bytes(os.urandom(5_000) + word + os.urandom(5_000))
         caught += bool(find_in_files([path]))
         path.unlink()
     return caught

@@ -116,7 +116,9 @@ def test_a_decision_tells_all_five_things_in_under_a_page(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert re.match(rf"# {page.name[:4]} [A-Z]", text)
     assert anchors(page) >= {"context", "decision", "bad-consequences", "how-we-would-notice"}
-    assert "options" in anchors(page) or "Option" in text or "option" in text, "say what else could have been done"
+    assert "options" in anchors(page) or "Option" in text or "option" in text, (
+        "say what else could have been done"
+    )
     assert len(text.split()) <= 420
 
 
@@ -129,7 +131,11 @@ def test_what_people_read_is_in_plain_words(path: str) -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=page_id)
 def test_no_page_uses_words_that_say_nothing(page: Path) -> None:
-    found = re.search(r"\b(please note|leverag\w*|seamless\w*|in order to|utili[sz]e\w*|robust)\b", prose(page), re.IGNORECASE)
+    found = re.search(
+        r"\b(please note|leverag\w*|seamless\w*|in order to|utili[sz]e\w*|robust)\b",
+        prose(page),
+        re.IGNORECASE,
+    )
     assert found is None, found and found[0]
 
 
@@ -145,7 +151,9 @@ def test_shell_blocks_hold_only_commands_there_are() -> None:
         for block in blocks(page):
             if block.language == "sh":
                 for line in filter(None, block.text.splitlines()):
-                    assert re.match(r"#|make |export |[A-Z_]+=|\.venv/bin/|openssl |install |sudo |psql |git |  ", line), line
+                    assert re.match(
+                        r"#|make |export |[A-Z_]+=|\.venv/bin/|openssl |install |sudo |psql |git |  ", line
+                    ), line
 
 
 def _refusals() -> Iterator[type[errors.HeldError]]:
@@ -164,17 +172,13 @@ def _spoken(path: Path) -> Iterator[str]:
     for node in ast.walk(tree):
         if is_errors and isinstance(node, ast.ClassDef):
             yield ast.get_docstring(node) or ""
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and _SENTENCES.match(node.value):
-            if not _is_docstring(tree, node):
-                yield node.value
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and _SENTENCES.match(node.value) and not _is_docstring(tree, node):
+            yield node.value
 
 
 def _is_docstring(tree: ast.Module, constant: ast.Constant) -> bool:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if any(isinstance(inner, ast.Expr) and inner.value is constant for inner in node.body):
-                return True
-    return False
+    return any(isinstance(node, ast.Expr) and node.value is constant for node in ast.walk(tree))
 
 
 def _tests_by_name() -> set[str]:

@@ -1,4 +1,4 @@
-"""The pages that tell people what to do, played as they are written against a server started as `make run` starts it."""
+"""The pages that say what to do, played as they are written on a server started as `make run` starts it."""
 
 import ast
 import contextlib

@@ -17,6 +17,7 @@ from fhir_profiles.slices import Slice
 from server import errors, settings
 from server.cli import COMMANDS
 from server.http import front_door, outcomes, places, receiving, strict_json
+from server.http.access import Access
 from server.identity.providers import ProviderEntry
 from server.intake import service as intake
 from server.intake.prepare import ONLY_OURS
@@ -37,7 +38,12 @@ CODES_WITHOUT_A_CLASS = {"method-not-allowed"}
 
 def test_every_setting_is_on_the_page_and_no_other() -> None:
     asked_for = set(re.findall(r'"(HELD_[A-Z_]+)"', inspect.getsource(settings)))
-    listed = {name for row in rows(REFERENCE / "settings.md") for name in named_in(row[0]) if name.startswith("HELD_")}
+    listed = {
+        name
+        for row in rows(REFERENCE / "settings.md")
+        for name in named_in(row[0])
+        if name.startswith("HELD_")
+    }
     for_tests = {"HELD_SHARED_DATA", "HELD_FAULTS", "HELD_GATE_EXTRACTS"}
     assert listed - for_tests == asked_for
 
@@ -80,7 +86,12 @@ def test_every_field_of_the_providers_file_is_on_the_page() -> None:
 
 def test_every_command_and_option_is_on_the_page_and_no_other() -> None:
     text = (REFERENCE / "commands.md").read_text(encoding="utf-8")
-    listed = {named.split()[1] for row in rows(REFERENCE / "commands.md") for named in named_in(row[0]) if named.startswith("held ")}
+    listed = {
+        named.split()[1]
+        for row in rows(REFERENCE / "commands.md")
+        for named in named_in(row[0])
+        if named.startswith("held ")
+    }
     assert listed == set(COMMANDS)
     for name, (module, _) in COMMANDS.items():
         parser = argparse.ArgumentParser(prog=name)
@@ -131,6 +142,22 @@ async def test_every_call_is_on_the_page_with_who_may_make_it_and_no_other(tmp_p
     assert listed == made
 
 
+async def test_the_capability_statement_states_no_operation_that_is_not_there(tmp_path: Path) -> None:
+    async with served_held(tmp_path, EVERYONE) as held:
+        paths = {route.path for route in routes_of(held.app.application)}
+        stated = (await held.http.get("/fhir/metadata")).json()["rest"][0]["resource"]
+    operations = {(one["type"], each["name"]) for one in stated for each in one.get("operation", [])}
+    assert operations
+    for _, name in operations:
+        assert f"/fhir/{{resource_type}}/{{logical_id}}/${name}" in paths
+
+
+def test_every_access_class_is_on_the_page() -> None:
+    text = (REFERENCE / "api.md").read_text(encoding="utf-8")
+    for access in Access:
+        assert f"`{access.value}`" in text
+
+
 def test_every_field_of_a_grant_is_on_the_page() -> None:
     text = (REFERENCE / "api.md").read_text(encoding="utf-8")
     for field in (*NewGrant.__struct_encode_fields__, *Slice.__struct_encode_fields__):
@@ -140,7 +167,9 @@ def test_every_field_of_a_grant_is_on_the_page() -> None:
 
 
 def test_every_type_category_and_search_parameter_is_on_the_page() -> None:
-    listed = {named_in(row[0])[0]: row for row in rows(REFERENCE / "fhir.md") if named_in(row[0]) and len(row) == 4}
+    listed = {
+        named_in(row[0])[0]: row for row in rows(REFERENCE / "fhir.md") if named_in(row[0]) and len(row) == 4
+    }
     for name, entry in CATALOGUE.items():
         _, kind, category, parameters = listed[name]
         assert kind == entry.kind
@@ -196,11 +225,13 @@ def _refusals() -> Iterator[type[errors.HeldError]]:
 
 
 def _oauth_errors() -> set[str]:
-    """The first argument of every OAuthError raised, and the words for a proof that does not fit."""
-    found = {"use_dpop_nonce", "invalid_dpop_proof"}
+    """The first argument of every OAuthError made, and the words for a proof that does not fit."""
+    found = {"use_dpop_nonce", "invalid_dpop_proof", *outcomes.OAUTH_CODE.values()}
     for path in (ROOT / "server").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "OAuthError":
-                if node.args and isinstance(node.args[0], ast.Constant):
-                    found.add(str(node.args[0].value))
+            match node:
+                case ast.Call(func=ast.Name(id="OAuthError"), args=[ast.Constant(value=str(error)), *_]):
+                    found.add(error)
+                case _:
+                    continue
     return found

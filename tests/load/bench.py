@@ -51,7 +51,9 @@ async def run(chosen: set[str]) -> list[Line]:
 def main() -> int:
     """1 when a line fails."""
     names = [*OVER_HTTP, *IN_PROCESS]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", type=Path, help="also write the figures here")
     parser.add_argument("--only", action="append", choices=names, help="measure one group of lines")
     arguments = parser.parse_args()

@@ -109,7 +109,9 @@ class Reader:
     async def requests(self, paths: Sequence[str]) -> list[bytes]:
         """GET requests with fresh proofs that hold for five minutes, under a nonce of the server's."""
         nonce = (await self.client.http.get(f"{self.client.base_url}/ready")).headers["DPoP-Nonce"]
-        return [self._request(path, self._tokens[number % TOKENS], nonce) for number, path in enumerate(paths)]
+        return [
+            self._request(path, self._tokens[number % TOKENS], nonce) for number, path in enumerate(paths)
+        ]
 
     def _request(self, path: str, token: str, nonce: str) -> bytes:
         proof = self.client.key.proof("GET", self.client.base_url + path, token=token, nonce=nonce)
@@ -170,7 +172,9 @@ async def _prepared(environment: dict[str, str]) -> Integrator:
     return practice
 
 
-async def _ready(http: httpx.AsyncClient, address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+async def _ready(
+    http: httpx.AsyncClient, address: str, process: "subprocess.Popen[bytes]", log: Path
+) -> None:
     give_up_at = time.monotonic() + START_SECONDS_MAX
     while time.monotonic() < give_up_at:
         assert process.poll() is None, log.read_text()[-2000:]

@@ -37,7 +37,9 @@ def published(person: DemoPerson, series: str) -> tuple[bytes, int] | None:
         if len(entries) >= SYNTHEA_ITEMS_MIN:
             about = next(one["resource"] for one in entries if one["resource"]["resourceType"] == "Patient")
             about |= patient(str(person.nhs_number), str(person.birth_date), id=about["id"])
-            return _UUID.sub(lambda match: _another(match.group(), series), msgspec.json.encode(found)), len(entries)
+            return _UUID.sub(lambda match: _another(match.group(), series), msgspec.json.encode(found)), len(
+                entries
+            )
     return None
 
 

@@ -46,7 +46,9 @@ async def intake_lines(server: BenchServer) -> list[Line]:
                 "CPU of the worker per resource. Floor: fhir.resources alone, model_validate of each, decoded before"
             ),
             unit="us",
-            threshold=Threshold(0.45, "PERFORMANCE section 7, ingest: its floor lacked fhir.resources and this has it"),
+            threshold=Threshold(
+                0.45, "PERFORMANCE section 7, ingest: its floor lacked fhir.resources and this has it"
+            ),
             **compared(samples, "models", "held"),
         )
     ]

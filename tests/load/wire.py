@@ -51,7 +51,9 @@ class Wire:
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
         size = next(
-            int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")
+            int(line.split(b":")[1])
+            for line in head.split(b"\r\n")
+            if line.lower().startswith(b"content-length")
         )
         body = await reader.readexactly(size)
         self._idle.append((reader, writer))

@@ -94,9 +94,9 @@ async def _assertion_once(journey: Journey) -> None:
         answer = await surgery.client.token_request(again)
         must(
             answer.status_code in {400, 401},
-            f"a spent or foreign assertion was answered {answer.status_code}",
+            f"a wrong assertion was answered {answer.status_code}",
         )
-        must(answer.json().get("error") == "invalid_client", "a spent or foreign assertion has another face")
+        must(answer.json().get("error") == "invalid_client", "a wrong assertion has another face")
 
 
 async def _rehearse(journey: Journey) -> None:

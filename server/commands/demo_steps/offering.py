@@ -23,6 +23,8 @@ from server.commands.held_client import ACCESS_GRANT, OFFER_CODE, REDEMPTION, He
 ACCESS_SECONDS = 3600
 # Later than George's penicillin allergy, and than his oldest medicine.
 MEDICINES_FROM = "2015"
+# A problem, and the nurse who took his readings.
+HIDDEN_ONE_BY_ONE = ("george-hypertension", "555000000007")
 # Crockford's digits, of which a wrong code is made.
 _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
@@ -37,9 +39,7 @@ def steps() -> list[Step]:
         Step("Dr Adeyemi gets a token that says what may be seen, and not what is kept back", _collect),
         Step("The code opens nothing a second time, for anyone", _code_is_spent),
         Step("Of two people using one code at once, one is put before George, who says no", _race),
-        Step(
-            "A pharmacist gets a grant of her own, for medicines and allergies of some years", _second_grant
-        ),
+        Step("A pharmacist gets a grant of her own: medicines and allergies of some years", _second_grant),
     ]
 
 
@@ -74,9 +74,8 @@ async def _offer(journey: Journey) -> None:
     shared = {
         "current": True,
         "categories": ["medicines"],
-        # What is both added and hidden is hidden.
-        "add": ["/".join(journey.item(name)) for name in ("george-problems", "george-hypertension")],
-        "hide": ["/".join(journey.item("george-hypertension"))],
+        "add": ["/".join(journey.item("george-problems"))],
+        "hide": ["/".join(journey.item(name)) for name in HIDDEN_ONE_BY_ONE],
         "sensitive": [],
     }
     offered = await offer(journey, shared)

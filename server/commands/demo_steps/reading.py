@@ -20,10 +20,22 @@ from server.commands.demo_steps.journey import (
     resources_of,
 )
 from server.commands.demo_steps.looking import found_by, look, look_for, pages, path_of
+from server.commands.demo_steps.offering import HIDDEN_ONE_BY_ONE
 from server.commands.demo_steps.signing_in import doors
 
 VISIBLE_PROBLEMS = ("george-diabetes", "george-copd", "george-af")
-HIDDEN_BY_CLASS = ("george-low-mood", "george-sertraline", HIDDEN_NOTE)
+# The last is a service whose very name tells, and which a blood pressure refers to.
+HIDDEN_BY_CLASS = ("george-low-mood", "george-sertraline", HIDDEN_NOTE, "ZHD05")
+SEARCHED = (
+    "Condition",
+    "List",
+    "MedicationRequest",
+    "MedicationStatement",
+    "Observation",
+    "Organization",
+    "Practitioner",
+    "Provenance",
+)
 OTHER_CATEGORIES = ("DocumentReference", "Encounter", "Immunization", "Procedure")
 OWNERS_ALONE = ("Consent", "AuditEvent", "Task", "Communication")
 SEARCH_WITH_MEDICINES = "/fhir/MedicationRequest?_include=MedicationRequest:medication"
@@ -36,6 +48,7 @@ def steps() -> list[Step]:
         Step("What George keeps back might as well not exist", _hidden_does_not_exist),
         Step("No list, reference or count gives away that it does", _nothing_points_at_it),
         Step("Dr Adeyemi cannot read another category, nor what is George's alone", _other_categories),
+        Step("Nor an address or telephone number, George's or anyone's", _no_contact_details),
         Step("Pages and included items stay inside what is shared", _pages_and_includes),
         Step("The token opens nobody else's record, and none of George's own pages", _other_records),
         Step("A reader's version tag is their own, and saves them no entry in the log", _version_tags),
@@ -62,7 +75,7 @@ async def _sees_the_slice(journey: Journey) -> None:
 
 
 async def _hidden_does_not_exist(journey: Journey) -> None:
-    for name in (*HIDDEN_BY_CLASS, "george-hypertension"):
+    for name in (*HIDDEN_BY_CLASS, *HIDDEN_ONE_BY_ONE):
         resource_type, logical_id = journey.item(name)
         for rest in ("", "/_history", "/_history/1"):
             hidden = await look(journey.holder, f"/fhir/{resource_type}/{logical_id}{rest}")
@@ -80,19 +93,41 @@ async def _hidden_does_not_exist(journey: Journey) -> None:
 
 
 async def _nothing_points_at_it(journey: Journey) -> None:
-    hidden = {"/".join(journey.item(name)) for name in (*HIDDEN_BY_CLASS, "george-hypertension")}
-    searches = ("List", "Condition", "MedicationRequest", "MedicationStatement", "Observation")
-    for resource_type in searches:
+    hidden = {"/".join(journey.item(name)) for name in (*HIDDEN_BY_CLASS, *HIDDEN_ONE_BY_ONE)}
+    for resource_type in SEARCHED:
         for page in [page async for page in pages(journey.holder, f"/fhir/{resource_type}")]:
             must("total" not in page, f"a search of {resource_type} counts")
             for resource in resources_of(page):
                 shown = references_in(resource) & hidden
                 must(not shown, f"{'/'.join(name_of(resource))} points at something hidden")
+    cut = await look_for(journey.holder, path_of(journey.item("george-amlodipine")))
+    must(not {"reasonReference", "text"} & cut.keys(), "a prescription says why, although that is hidden")
+    await _nothing_tells_of_it(journey, hidden)
     problems = await look_for(journey.holder, path_of(journey.item("george-problems")))
     listed = {entry["item"]["reference"] for entry in problems["entry"]}
     wanted = {"/".join(journey.item(name)) for name in VISIBLE_PROBLEMS}
     must(listed == wanted, f"George's problem list shows {len(listed)} problems")
     must("versionId" not in problems.get("meta", {}), "a list that was cut tells its version")
+
+
+async def _nothing_tells_of_it(journey: Journey, hidden: set[str]) -> None:
+    for provenance in await found_by(journey.holder, "/fhir/Provenance"):
+        told = references_in(journey.own[name_of(provenance)]["target"])
+        must(not told & hidden, "a Provenance of something hidden is shown")
+    encounter = journey.own[journey.item("george-copd")]["encounter"]["reference"]
+    by_encounter = await found_by(journey.holder, f"/fhir/Condition?encounter={encounter}")
+    must(not by_encounter, "a search finds a problem by a consultation that is not shared")
+
+
+async def _no_contact_details(journey: Journey) -> None:
+    patient = await look_for(journey.holder, f"/fhir/Patient/{journey.person.patient_id}")
+    must(bool(patient["name"]), "Dr Adeyemi cannot see whose record it is")
+    shown = [patient]
+    for resource_type in ("Organization", "Practitioner"):
+        shown += await found_by(journey.holder, f"/fhir/{resource_type}")
+    for resource in shown:
+        details = {"address", "telecom"} & resource.keys()
+        must(not details, f"{resource['resourceType']} shows {sorted(details)}")
 
 
 async def _other_categories(journey: Journey) -> None:
@@ -102,7 +137,8 @@ async def _other_categories(journey: Journey) -> None:
             must(not resources_of(answer.json()), f"a search of {resource_type} finds something")
         else:
             must_be_refused(answer, f"a search of {resource_type}", {404})
-    for resource_type, logical_id in _own_of(journey, OTHER_CATEGORIES):
+    # A ward that only a consultation refers to is as far away as the consultation.
+    for resource_type, logical_id in (*_own_of(journey, OTHER_CATEGORIES), journey.item("george-h-site")):
         answer = await look(journey.holder, f"/fhir/{resource_type}/{logical_id}")
         must_be_refused(answer, f"{resource_type} of another category", {404})
 

@@ -30,11 +30,15 @@ TYPES = (
     "Encounter",
     "Immunization",
     "List",
+    "Location",
     "Medication",
     "MedicationRequest",
     "MedicationStatement",
     "Observation",
+    "Organization",
+    "Practitioner",
     "Procedure",
+    "Provenance",
 )
 
 
@@ -102,15 +106,12 @@ async def _sign_in_works_once(journey: Journey) -> None:
         await client.sign_in_form(elsewhere, CITIZEN)
         must(False, "a sign-in was sent to an address nobody registered")
     except Unexpected as refused:
-        must(
-            refused.response.status_code == 400,
-            f"another address was answered {refused.response.status_code}",
-        )
+        status = refused.response.status_code
+        must(status == 400, f"another address was answered {status}")
     form = await client.sign_in_form(phone, CITIZEN)
     signed_in = await client.token_request(form)
     must(signed_in.status_code == 200, f"a sign-in was answered {signed_in.status_code}")
     client.token = signed_in.json()["access_token"]
-    await client.expect(200, "GET", "/me")
     refresh = {
         "grant_type": "refresh_token",
         "refresh_token": signed_in.json()["refresh_token"],
@@ -171,6 +172,13 @@ async def _professional_sees_nothing(journey: Journey) -> None:
 
 
 async def _citizen_cannot_open_another(journey: Journey) -> None:
+    phone = msgspec.to_builtins(journey.demo.clients.phone)
+    hers = journey.other_person.record_id
+    try:
+        await HeldClient(journey.http, journey.demo.base_url).sign_in(phone, CITIZEN, record_id=hers)
+        must(False, "George was given a token when he asked for Aisha's record")
+    except Unexpected as refused:
+        must("access_token" not in refused.response.text, "George was given a token for Aisha's record")
     other = await as_citizen(journey.door, journey.other_person)
     found = await other.expect(200, "GET", "/fhir/Condition?_count=1")
     journey.others_item = name_of(resources_of(found)[0])

@@ -29,5 +29,5 @@ def test_nothing_is_stated_that_writes() -> None:
 
 def test_operations_stand_with_their_type() -> None:
     stated = {each["type"]: each.get("operation", []) for each in STATEMENT["rest"][0]["resource"]}
-    assert [each["name"] for each in stated["Patient"]] == ["everything", "summary"]
+    assert [each["name"] for each in stated["Patient"]] == ["everything"]
     assert not any(operations for name, operations in stated.items() if name != "Patient")
