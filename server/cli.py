@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-# Each module has `add_arguments(parser)` and `run(arguments) -> int`, and is imported only when it is asked for.
+# Each module has `add_arguments(parser)` and `run(arguments) -> int`, and is imported only when asked for.
 COMMANDS = {
     "serve": ("server.commands.serve", "serve the API and the pages"),
     "migrate": ("server.commands.migrate", "bring the database up to date"),

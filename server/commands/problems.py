@@ -12,9 +12,6 @@ from server.storage.engine import Storage
 from server.storage.migrating import refuse_outdated
 from server.storage.sqlite import database_path
 
-# Production keeps at most one household in the embedded database.
-SQLITE_RECORDS_MAX = 10
-
 
 def settings_or_none(environ: Mapping[str, str]) -> Settings | None:
     """The settings, or None once everything wrong with them has been told."""

@@ -18,7 +18,7 @@ ItemName = tuple[str, str]
 
 
 class VisibleItem(NamedTuple):
-    """An item inside a View: its key, the head this reader may search by, its version, the references to cut."""
+    """An item inside a View: its key, the head to search by, its version, and the references to cut."""
 
     key: bytes
     head: Head

@@ -106,8 +106,8 @@ class GrantRecordRow(Directory, table=True):
 class OfferRow(Directory, table=True):
     """Offer name -> record and grant, with the keyed hashes of its secrets and the guesses left.
 
-    `secret_mac` is of the typed secret, `link_mac` of the scanned one. `recipient_mac` says who alone may claim
-    it, None when anybody may.
+    `secret_mac` is of the typed secret, `link_mac` of the scanned one. `recipient_mac` says who may
+    claim it, None when anybody may.
     """
 
     __tablename__ = "offer"

@@ -46,13 +46,15 @@ def imports(module: Module, name: str) -> bool:
 
 
 def names_used(module: Module) -> set[str]:
-    """Every bare name and attribute a module mentions."""
+    """Every bare name, attribute and imported name a module mentions."""
     found: set[str] = set()
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Name):
             found.add(node.id)
         elif isinstance(node, ast.Attribute):
             found.add(node.attr)
+        elif isinstance(node, ast.ImportFrom):
+            found.update(alias.name for alias in node.names)
     return found
 
 

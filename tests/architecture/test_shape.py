@@ -4,7 +4,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from tests.architecture.modules import Module, modules, modules_of_tests
+from tests.architecture.modules import ROOT, Module, modules, modules_of_tests
 
 FILE_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
@@ -33,6 +33,16 @@ def test_no_function_is_long_and_few_are_longish() -> None:
     assert [name for size, name in sizes if size > FUNCTION_LINES_MAX] == []
     longish = [name for size, name in sizes if size > LONG_FUNCTION_LINES]
     assert len(longish) <= len(sizes) // 10, longish
+
+
+def test_the_locks_hold_hashes_and_no_addresses() -> None:
+    for name in ("run", "test"):
+        lock = (ROOT / "requirements" / f"{name}.lock").read_text(encoding="utf-8")
+        assert "://" not in lock
+        assert "--index-url" not in lock
+        pinned = re.findall(r"^[\w.\[\]-]+==\S+.*?(?=^[\w.\[\]-]+==|\Z)", lock, re.MULTILINE | re.DOTALL)
+        assert pinned
+        assert all("--hash=sha256:" in one for one in pinned)
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:

@@ -15,6 +15,7 @@ from fhir_profiles.catalogue import CATALOGUE
 from fhir_profiles.heads import CATEGORIES, SENSITIVE_CLASSES
 from fhir_profiles.slices import Slice
 from server import errors, settings
+from server.audit.entry import Kind
 from server.cli import COMMANDS
 from server.http import front_door, outcomes, places, receiving, strict_json
 from server.http.access import Access
@@ -150,6 +151,13 @@ async def test_the_capability_statement_states_no_operation_that_is_not_there(tm
     assert operations
     for _, name in operations:
         assert f"/fhir/{{resource_type}}/{{logical_id}}/${name}" in paths
+
+
+def test_every_kind_of_log_entry_and_field_is_on_the_page() -> None:
+    text = (REFERENCE / "access-log.md").read_text(encoding="utf-8")
+    listed = re.search(r"`kind` is one of `([a-z\s-]+)`", text)
+    assert listed is not None
+    assert set(listed[1].split()) == set(get_args(Kind))
 
 
 def test_every_access_class_is_on_the_page() -> None:

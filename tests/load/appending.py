@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from server.storage.engine import Storage
 from server.storage.session import WriteSession
 from server.storage.sqlite import connect
-from tests.load.measuring import Line, Threshold, compared, interleaved
+from tests.load.measuring import Contender, Line, Threshold, compared, interleaved
 from tests.storages import sqlite_storage
 
 AT_ONCE = 64
@@ -55,7 +55,7 @@ async def appending_lines(folder: Path) -> list[Line]:
     ]
 
 
-def _sampling(entries: Callable[[], object]) -> Callable[[], object]:
+def _sampling(entries: Callable[[], object]) -> Contender:
     async def sample() -> float:
         began = time.perf_counter()
         waiting = entries()
@@ -71,7 +71,8 @@ def _single(connection: sqlite3.Connection, record_id: UUID) -> Callable[[], obj
 
     def entries() -> None:
         nonlocal written
-        for written in range(written + 1, written + ENTRIES_PER_ROUND + 1):
+        for _ in range(ENTRIES_PER_ROUND):
+            written += 1
             values = (record_id.hex, written, SEALED, LEAF, ROOT)
             connection.execute("BEGIN IMMEDIATE")
             connection.execute(_SINGLE[0], values[:1]).fetchall()

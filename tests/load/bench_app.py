@@ -4,6 +4,7 @@ All are answered by one worker of one server, so that what the server itself cos
 """
 
 import asyncio
+import gc
 import os
 import resource
 import time
@@ -27,14 +28,16 @@ TICK_SECONDS = 0.001
 class Figures(msgspec.Struct, frozen=True):
     """What the worker has used. The stalls are the longest since the watch began.
 
-    `stall_wall` is how late a tick of the loop came. `stall_cpu` is the part of such a delay in which this
-    process was running: a busy machine lengthens the first, only our own work the second.
+    `stall_wall` is how late a tick of the loop came. `stall_own` is the part of such a delay that a busy
+    machine does not explain: less the time the loop's thread waited for a processor, and no more than the
+    time that this process ran.
     """
 
     cpu_seconds: float
     resident_peak_bytes: int
     stall_wall: float
-    stall_cpu: float
+    stall_own: float
+    collection_longest: float
 
 
 class BenchApp:
@@ -46,7 +49,10 @@ class BenchApp:
         self._body = b""
         self._watch: asyncio.Task[None] | None = None
         self._stall_wall = 0.0
-        self._stall_cpu = 0.0
+        self._stall_own = 0.0
+        self._collection_began = 0.0
+        self._collection_longest = 0.0
+        gc.callbacks.append(self._time_collection)
         self._handlers: dict[str, Callable[[Scope, Receive], Awaitable[bytes]]] = {
             "/bench/bare": self._bare,
             "/bench/checked": self._checked,
@@ -100,7 +106,7 @@ class BenchApp:
         return b""
 
     async def _begin_watch(self, scope: Scope, receive: Receive) -> bytes:
-        self._stall_wall = self._stall_cpu = 0.0
+        self._stall_wall = self._stall_own = self._collection_longest = 0.0
         self._watch = asyncio.create_task(self._tick())
         return b""
 
@@ -114,17 +120,26 @@ class BenchApp:
                 cpu_seconds=used.ru_utime + used.ru_stime,
                 resident_peak_bytes=_resident_peak(),
                 stall_wall=self._stall_wall,
-                stall_cpu=self._stall_cpu,
+                stall_own=self._stall_own,
+                collection_longest=self._collection_longest,
             )
         )
 
+    def _time_collection(self, phase: str, _: dict[str, int]) -> None:
+        if phase == "start":
+            self._collection_began = time.thread_time()
+        else:
+            longest = max(self._collection_longest, time.thread_time() - self._collection_began)
+            self._collection_longest = longest
+
     async def _tick(self) -> None:
         while True:
-            wall, cpu = time.perf_counter(), time.process_time()
+            began, ran, queued = time.perf_counter(), time.process_time(), _seconds_queued()
             await asyncio.sleep(TICK_SECONDS)
-            late = time.perf_counter() - wall - TICK_SECONDS
+            late = time.perf_counter() - began - TICK_SECONDS
+            own = min(late - (_seconds_queued() - queued), time.process_time() - ran)
             self._stall_wall = max(self._stall_wall, late)
-            self._stall_cpu = max(self._stall_cpu, min(late, time.process_time() - cpu))
+            self._stall_own = max(self._stall_own, own)
 
 
 def bench_app() -> BenchApp:
@@ -132,8 +147,13 @@ def bench_app() -> BenchApp:
     return BenchApp()
 
 
+def _seconds_queued() -> float:
+    """How long this thread has been ready to run without a processor to run on (the kernel's schedstat)."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+
+
 def _resident_peak() -> int:
-    """The most memory this process has had resident; `ru_maxrss` would count its parent's from before exec."""
+    """The most memory this process has had resident; `ru_maxrss` would count its parent's too."""
     lines = Path("/proc/self/status").read_text().splitlines()
     kilobytes = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
     return int(kilobytes) * 1024

@@ -122,7 +122,7 @@ def table_lines(line: Line) -> str:
         f"{line.ours:,.1f} {line.unit}",
         f"{line.ratio:.2f}" if has_ratio else "-",
         str(line.threshold or "-"),
-        f"{line.spread:.0%}" if has_ratio else "-",
+        f"{line.spread:.0%}" if line.rounds > 1 else "-",
         line.verdict,
     )
     notes = [line.method, *([f"must: {line.threshold.source}"] if line.threshold else [])]

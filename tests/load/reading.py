@@ -16,8 +16,8 @@ PAGE = 50
 SLICE = {"current": True, "categories": ["results"]}
 
 _METHOD = (
-    f"one granian worker, SQLite, a record of {ITEMS} results, a doctor with a grant, {CONNECTIONS} connections; "
-    "CPU of the worker per request"
+    f"one granian worker, SQLite, a record of {ITEMS} results, a doctor with a grant, "
+    f"{CONNECTIONS} connections; CPU of the worker per request"
 )
 _POINT_READ = Threshold(0.25, "PERFORMANCE section 7, authorised point read")
 

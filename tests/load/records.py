@@ -27,19 +27,25 @@ def generated(person: DemoPerson, items: int, *, series: str, padding: int = 0) 
 
 
 def published(person: DemoPerson, series: str) -> tuple[bytes, int] | None:
-    """A published bundle of 1,000 entries or more made the person's, with ids of its own for each series.
+    """Published bundles joined to 1,000 entries or more, made the person's, each series with ids of its own.
 
     None where the folder is absent.
     """
+    entries: list[dict[str, Any]] = []
+    same_person: list[bytes] = []
     for path in sorted(SYNTHEA.glob("*.json")):
-        found: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-        entries: list[dict[str, Any]] = found["entry"]
+        found: list[dict[str, Any]] = msgspec.json.decode(path.read_bytes())["entry"]
+        about = next(entry for entry in found if entry["resource"]["resourceType"] == "Patient")
+        same_person.append(about["fullUrl"].removeprefix("urn:uuid:").encode())
+        if not entries:
+            identity = patient(str(person.nhs_number), str(person.birth_date), id=about["resource"]["id"])
+            entries.append(about | {"resource": about["resource"] | identity})
+        entries += [entry for entry in found if entry is not about]
         if len(entries) >= SYNTHEA_ITEMS_MIN:
-            about = next(one["resource"] for one in entries if one["resource"]["resourceType"] == "Patient")
-            about |= patient(str(person.nhs_number), str(person.birth_date), id=about["id"])
-            return _UUID.sub(lambda match: _another(match.group(), series), msgspec.json.encode(found)), len(
-                entries
-            )
+            joined = msgspec.json.encode({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+            for other in same_person[1:]:
+                joined = joined.replace(other, same_person[0])
+            return _UUID.sub(lambda match: _another(match.group(), series), joined), len(entries)
     return None
 
 

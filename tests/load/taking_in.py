@@ -1,5 +1,6 @@
 """Extracts over HTTP until they are published: against the models alone, and one near the largest allowed."""
 
+import statistics
 import time
 from typing import Any
 
@@ -7,14 +8,17 @@ import msgspec
 
 from server.identity.development_provider import DemoPerson
 from tests.extracts import encoded
+from tests.load.bench_app import Figures
 from tests.load.bench_server import BenchServer
-from tests.load.intake import large_extract
-from tests.load.measuring import Line, Threshold, compared, interleaved
+from tests.load.intake import ENTRIES, large_extract
+from tests.load.measuring import Line, Threshold, compared, interleaved, spread_of
 from tests.load.records import generated, published, resources_in
+from tests.world import nhs_number
 
 GENERATED_ITEMS = 1_200
 ROUNDS = 7
 LARGE_MEGABYTES = 15
+LARGE_ROUNDS = 3
 
 
 async def intake_lines(server: BenchServer) -> list[Line]:
@@ -42,53 +46,57 @@ async def intake_lines(server: BenchServer) -> list[Line]:
         Line(
             measure="intake per resource",
             method=(
-                f"POST /extracts until its report says done, {len(resources[0])} {source} resources, all new; "
-                "CPU of the worker per resource. Floor: fhir.resources alone, model_validate of each, decoded before"
+                f"POST /extracts until its report says done, {len(resources[0])} {source} resources, "
+                "all new; CPU of the worker per resource. Floor: fhir.resources alone (model_validate)"
             ),
             unit="us",
-            threshold=Threshold(
-                0.45, "PERFORMANCE section 7, ingest: its floor lacked fhir.resources and this has it"
-            ),
+            threshold=Threshold(0.45, "PERFORMANCE section 7, ingest over HTTP, whose floor was another"),
             **compared(samples, "models", "held"),
         )
     ]
 
 
 async def large_extract_lines(server: BenchServer) -> list[Line]:
-    """Memory and the loop while 15 MB are taken in and checked."""
-    await server.new_citizen()
-    body = large_extract(LARGE_MEGABYTES)
+    """Memory and the loop while 15 MB are taken in and checked; each round for another citizen."""
+    like = large_extract(LARGE_MEGABYTES)
     idle = await server.wire.figures()
-    await server.wire.begin_watch()
-    began = time.perf_counter()
-    report = await server.push(body)
-    seconds = time.perf_counter() - began
-    used = await server.wire.figures()
-    count = report["counts"]["received"]
-    method = f"POST /extracts of {len(body) / 1e6:.1f} MB and {count} entries until its report says done"
+    watched: list[Figures] = []
+    for _ in range(LARGE_ROUNDS):
+        person, _ = await server.new_citizen()
+        body = like.replace(nhs_number(0).encode(), str(person.nhs_number).encode())
+        await server.wire.begin_watch()
+        await server.push(body)
+        watched.append(await server.wire.figures())
+    stalls = [figures.stall_own * 1e3 for figures in watched]
+    peak = watched[-1].resident_peak_bytes / 1e6
+    sent = f"POST /extracts of {len(like) / 1e6:.1f} MB and {ENTRIES} entries until its report says done"
     return [
         Line(
             measure=f"memory with a {LARGE_MEGABYTES} MB extract",
-            method=f"{method}; the most the worker had resident",
+            method=f"{sent}, {LARGE_ROUNDS} times; the most the worker had resident",
             unit="MB",
-            ours=used.resident_peak_bytes / 1e6,
-            ratio=used.resident_peak_bytes / 1e6,
+            ours=peak,
+            ratio=peak,
             threshold=Threshold(300, "the issue", at_most=True),
             details={"MB before": idle.resident_peak_bytes / 1e6},
         ),
         Line(
             measure=f"loop stall with a {LARGE_MEGABYTES} MB extract",
             method=(
-                f"{method}; the latest a 1 ms tick of the loop came, counting only time in which this process ran"
+                f"{sent}; the latest that a 1 ms tick of the loop came, less what its thread waited for a "
+                f"processor; median of {LARGE_ROUNDS}"
             ),
             unit="ms",
-            ours=used.stall_cpu * 1e3,
-            ratio=used.stall_cpu * 1e3,
+            ours=statistics.median(stalls),
+            ratio=statistics.median(stalls),
+            spread=spread_of(stalls),
+            rounds=LARGE_ROUNDS,
             threshold=Threshold(20, "the issue", at_most=True),
             details={
-                "ms by the wall clock, other processes included": used.stall_wall * 1e3,
-                "seconds in all": seconds,
-                "CPU seconds in all": used.cpu_seconds - idle.cpu_seconds,
+                "ms in the best round": min(stalls),
+                "ms by the wall clock": statistics.median(one.stall_wall * 1e3 for one in watched),
+                "ms of the longest collection": max(one.collection_longest * 1e3 for one in watched),
+                "CPU seconds each": (watched[-1].cpu_seconds - idle.cpu_seconds) / LARGE_ROUNDS,
             },
         ),
     ]

@@ -1,6 +1,7 @@
 """A client that costs little: requests written beforehand, sent over a few kept connections."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -9,6 +10,7 @@ import msgspec
 from tests.load.bench_app import Figures
 
 CONNECTIONS = 12
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -50,12 +52,9 @@ class Wire:
     ) -> Answer:
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
-        size = next(
-            int(line.split(b":")[1])
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"content-length")
-        )
-        body = await reader.readexactly(size)
+        length = _LENGTH.search(head)
+        assert length is not None, head
+        body = await reader.readexactly(int(length.group(1)))
         self._idle.append((reader, writer))
         return Answer(int(head[9:12]), body)
 
