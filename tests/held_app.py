@@ -81,7 +81,7 @@ async def _running(app: FrontDoor) -> AsyncIterator[None]:
 
 def development_settings(folder: Path, database_url: str) -> Settings:
     """Settings of a development server in the folder, with keys made once for this run of the tests."""
-    shutil.copytree(_keys_folder(), folder / "keys", dirs_exist_ok=True)
+    shutil.copytree(Path(_keys_folder().name) / "keys", folder / "keys", dirs_exist_ok=True)
     return read_settings(
         {
             "HELD_MODE": "development",
@@ -93,9 +93,10 @@ def development_settings(folder: Path, database_url: str) -> Settings:
 
 
 @functools.cache
-def _keys_folder() -> Path:
-    """RSA keys take a while to make, so they are made once."""
-    folder = Path(tempfile.mkdtemp(prefix="held-test-keys-"))
+def _keys_folder() -> "tempfile.TemporaryDirectory[str]":
+    """RSA keys take a while to make, so they are made once. Deleted when the run ends."""
+    kept = tempfile.TemporaryDirectory(prefix="held-test-keys-")
+    folder = Path(kept.name)
     settings = read_settings(
         {"HELD_MODE": "development", "HELD_DATA_DIR": str(folder), "HELD_BASE_URL": BASE_URL}
     )
@@ -104,7 +105,7 @@ def _keys_folder() -> Path:
     write_signing_key(settings.token_key_file, new_signing_key())
     create_log_key(settings.log_key_file)
     DemoPeople(settings)
-    return settings.key_file.parent
+    return kept
 
 
 class _Later(httpx.AsyncBaseTransport):
