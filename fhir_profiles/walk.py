@@ -243,9 +243,13 @@ class Walk:
 
     def _note_contained(self, resource: Object) -> None:
         contained = resource.get("contained")
-        for each in cast("list[Any]", contained) if type(contained) is list else ():
+        for index, each in enumerate(cast("list[Any]", contained) if type(contained) is list else ()):
             inner: Object = cast("Object", each) if type(each) is dict else {}
             if type(inner.get("id")) is str:
+                if inner["id"] in self._contained:
+                    detail = "Another contained resource has this id."
+                    path = (((None, "contained"), index), "id")
+                    self.add(path, "invariant", "contained-id-twice", detail)
                 self._contained[inner["id"]] = str(inner.get("resourceType", ""))
 
     def _inner_resource(self, item: Any, path: Path) -> None:

@@ -92,10 +92,17 @@ def patient_facts(patient: Resource, full_url: str = "") -> PatientFacts:
 
 
 def subject_claims(resource: Resource) -> Iterator[SubjectClaim]:
-    """Whom the item, and each item contained in it, says it is about."""
-    contained = {text_of(inner.get("id")): inner for inner in objects_of(resource.get("contained"))}
-    for holder in (resource, *contained.values()):
+    """Whom the item, and each item contained in it, says it is about.
+
+    A Patient inside is a claim whatever refers to it: it is served as the record's person.
+    """
+    inside = objects_of(resource.get("contained"))
+    contained = {text_of(inner.get("id")): inner for inner in inside}
+    # Not by id: of two that share one, neither may go unasked.
+    for holder in (resource, *inside):
         if holder.get("resourceType") == "Patient":
+            if holder is not resource:
+                yield SubjectClaim(reference="#", contained=patient_facts(holder))
             continue
         for element in SUBJECT_ELEMENTS:
             for reference in objects_of(holder.get(element)):

@@ -20,16 +20,17 @@ SECONDS_MAX = 280
 WHOLE_SUITE = "tests -m 'not slow and not prove' -x"
 
 
-def _patches() -> list[Path]:
+def patches() -> list[Path]:
+    """Our patches, and those of the folder HELD_FAULTS names."""
     outside = os.environ.get("HELD_FAULTS")
     folders = [Path(__file__).parent] + ([Path(outside)] if outside else [])
     return sorted(patch for folder in folders for patch in folder.glob("*.patch"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("patch", _patches(), ids=lambda patch: patch.stem)
+@pytest.mark.parametrize("patch", patches(), ids=lambda patch: patch.stem)
 def test_the_fault_is_caught(patch: Path, tmp_path: Path) -> None:
-    tree = _copy_of_the_tree(tmp_path / "tree")
+    tree = copy_of_the_tree(tmp_path / "tree")
     applied = subprocess.run(
         ["git", "apply", "--whitespace=nowarn", str(patch)],
         cwd=tree,
@@ -48,7 +49,8 @@ def test_every_fault_names_the_tests_that_catch_it() -> None:
     assert [patch.name for patch in ours if "Caught by:" not in patch.read_text()] == []
 
 
-def _copy_of_the_tree(target: Path) -> Path:
+def copy_of_the_tree(target: Path) -> Path:
+    """The tree as git sees it, in a repository of its own."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
     )

@@ -65,9 +65,25 @@ def test_a_contained_patient_comes_with_what_it_states() -> None:
         "id": "p",
         "identifier": [{"system": NHS_NUMBER_SYSTEM, "value": "9990000018"}],
     }
-    (claim,) = subject_claims({"contained": [inner], "subject": {"reference": "#p"}})
+    (claim,) = set(subject_claims({"contained": [inner], "subject": {"reference": "#p"}}))
     assert claim.contained is not None
     assert claim.contained.nhs_numbers == ("9990000018",)
+
+
+def test_a_contained_patient_is_a_claim_whatever_refers_to_it() -> None:
+    inner = {"resourceType": "Patient", "id": "p", "birthDate": "1980-02-03"}
+    resource = {"contained": [inner], "subject": {"reference": "Patient/1"}, "asserter": {"reference": "#p"}}
+    claims = list(subject_claims(resource))
+    assert [claim.reference for claim in claims] == ["Patient/1", "#"]
+    assert claims[1].contained == patient_facts(inner)
+
+
+def test_none_of_two_contained_items_with_one_id_goes_unasked() -> None:
+    inside = [
+        {"resourceType": "Observation", "id": "o", "subject": {"reference": f"Patient/{number}"}}
+        for number in (1, 2)
+    ]
+    assert {claim.reference for claim in subject_claims({"contained": inside})} == {"Patient/1", "Patient/2"}
 
 
 @pytest.mark.parametrize(
