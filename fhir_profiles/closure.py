@@ -4,7 +4,7 @@ Three steps, each linear in the number of references:
  1. the items the slice names, and the supporting items that could be visible, are gathered;
  2. an item whose needed reference would be cut leaves, and so does what needs it, until nothing changes;
  3. from the items the slice names, supporting items are reached by reference; a Provenance joins when all its
-    targets have been reached whole. What is not reached is not visible.
+    targets have been reached whole, unless we wrote it. What is not reached is not visible.
 Nothing here depends on an item that does not become visible, so a change to one cannot show.
 """
 
@@ -88,11 +88,16 @@ class _Graph:
                 else:
                     self._standing[key] = head
             elif head.resource_type == "Provenance":
-                if self._slice.has_every_class_ticked(head) and _name(key) not in self._slice.hidden:
+                if self._may_tell_where_from(key, head):
                     self._provenance[key] = head
             elif self._slice.names(head):
                 self._standing[key] = head
         self._admit_for_added(sensitive_supporting)
+
+    def _may_tell_where_from(self, key: Key, head: Head) -> bool:
+        """A Provenance of ours names all an extract brought: a missing one would tell of the rest."""
+        is_kept_back = _name(key) in self._slice.hidden or not self._slice.has_every_class_ticked(head)
+        return head.source is not None and not is_kept_back
 
     def _admit_for_added(self, sensitive: set[Key]) -> None:
         """An item the citizen added is shown with the medication it cannot stand without."""

@@ -19,10 +19,16 @@ def without_ids(report: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in report.items() if name not in {"extract_id", "received_at"}}
 
 
+def hers(subject: str) -> Resource:
+    """A contained item about someone."""
+    return observation("o", subject={"reference": subject})
+
+
 def wrong_person_extracts() -> dict[str, Resource]:
     """Amina's extract with one thing wrong each time, all of two entries."""
     mother_and_child = [patient(NUMBER, BORN), patient(OTHER_NUMBER, "2020-01-01", id="child")]
     contained = {"resourceType": "Patient", "id": "c", "name": [{"text": "Amina Yusuf"}]}
+    child = patient(OTHER_NUMBER, "2020-01-01", id="child")
     return {
         "another birth date": bundle([patient(NUMBER, "1980-02-04"), observation()]),
         "another person's number": bundle([patient(OTHER_NUMBER, BORN), observation()]),
@@ -48,6 +54,18 @@ def wrong_person_extracts() -> dict[str, Resource]:
         ),
         "a contained Patient known by name": bundle(
             [patient(NUMBER, BORN), observation(contained=[contained], subject={"reference": "#c"})]
+        ),
+        "a contained Patient who is someone else, and not the subject": bundle(
+            [patient(NUMBER, BORN), condition(contained=[child], asserter={"reference": "#child"})]
+        ),
+        "one of two contained items with one id about someone else": bundle(
+            [
+                patient(NUMBER, BORN),
+                condition(
+                    contained=[hers("Patient/someone-else"), hers("Patient/pat")],
+                    evidence=[{"detail": [{"reference": "#o"}]}],
+                ),
+            ]
         ),
         "an unsupported item about someone else": bundle(
             [patient(NUMBER, BORN), {"resourceType": "Claim", "patient": {"reference": "Patient/x"}}]

@@ -33,7 +33,14 @@ def head(name: str, *refers_to: str, sensitive: tuple[str, ...] = (), contact: b
         search={},
         content_hash=b"",
         title="",
+        source=("an-extract", 0, 1),
     )
+
+
+def test_a_provenance_of_ours_is_the_owners_alone_for_it_names_all_that_an_extract_brought() -> None:
+    ours = msgspec.structs.replace(head("Provenance/p", "target>Observation/o"), source=None)
+    theirs = head("Provenance/q", "target>Observation/o")
+    assert names(see(ALL, head("Observation/o"), ours, theirs)) == {"Observation/o", "Provenance/q"}
 
 
 def put(element: dict, path: list[str], value: dict) -> None:

@@ -248,6 +248,11 @@ BROKEN = {
         "contained-id",
         "/contained/0/id",
     ),
+    "two contained resources with one id": (
+        minimal("Observation", contained=[{"resourceType": "Patient", "id": "p"}] * 2),
+        "contained-id-twice",
+        "/contained/1/id",
+    ),
     "hostile narrative in a contained type whose definition we do not hold": (
         minimal(
             "AllergyIntolerance",
