@@ -16,7 +16,8 @@ test: $(VENV)/.test-ready  ## Under 5 minutes
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not prove and not postgres"
 
 test-all: $(VENV)/.test-ready  ## Everything, PostgreSQL included; under 20 minutes
-	$(BIN)/pytest -n 2 --dist loadfile -m "not prove"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not prove" --ignore tests/faults
+	$(BIN)/pytest -n 2 -m "not prove" tests/faults
 
 lint: $(VENV)/.test-ready
 	$(BIN)/ruff check .
