@@ -82,6 +82,7 @@ async def _hidden_does_not_exist(journey: Journey) -> None:
             missing_id = str(uuid4())
             missing = await look(journey.holder, f"/fhir/{resource_type}/{missing_id}{rest}")
             must_be_refused(hidden, f"{name}{rest}", {404})
+            must(logical_id not in hidden.text, f"the refusal of {name}{rest} says its id back")
             must(
                 _face(hidden, logical_id) == _face(missing, missing_id),
                 f"{name}{rest} is refused in other words than an item that never was",
