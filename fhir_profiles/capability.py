@@ -9,6 +9,8 @@ from fhir_profiles.catalogue import CATALOGUE, TypeEntry
 
 FHIR_VERSION = "4.0.1"
 INTERACTIONS = ("read", "vread", "history-instance", "search-type")
+# What an organisation that was asked for a correction may send back.
+UPDATED_BY_INTEGRATORS = "Task"
 OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 SECURITY_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 # Every type has these beside its own parameters (DESIGN section 4).
@@ -48,12 +50,20 @@ def capability_statement(
         "rest": [
             {
                 "mode": "server",
-                "documentation": f"Read only. Every search also takes {', '.join(_RESULT_PARAMETERS)}.",
+                "documentation": _documentation(),
                 "security": _security(base_url),
                 "resource": [_resource(entry, operations) for entry in CATALOGUE.values()],
             }
         ],
     }
+
+
+def _documentation() -> str:
+    return (
+        f"Read only, but for the {UPDATED_BY_INTEGRATORS} of a correction, "
+        f"which the organisation that is asked finds by owner and _lastUpdated and sends back with If-Match. "
+        f"Every other search also takes {', '.join(_RESULT_PARAMETERS)}."
+    )
 
 
 def _security(base_url: str) -> dict[str, Any]:
@@ -71,10 +81,12 @@ def _security(base_url: str) -> dict[str, Any]:
 
 
 def _resource(entry: TypeEntry, operations: Sequence[Operation]) -> dict[str, Any]:
+    is_updated = entry.name == UPDATED_BY_INTEGRATORS
+    interactions = (*INTERACTIONS, "update") if is_updated else INTERACTIONS
     resource: dict[str, Any] = {
         "type": entry.name,
-        "interaction": [{"code": code} for code in INTERACTIONS],
-        "versioning": "versioned",
+        "interaction": [{"code": code} for code in interactions],
+        "versioning": "versioned-update" if is_updated else "versioned",
         "readHistory": True,
         "updateCreate": False,
         "conditionalCreate": False,

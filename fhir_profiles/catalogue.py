@@ -85,6 +85,8 @@ _TYPES: dict[str, _Known] = {
     "List": _Known("clinical", None, "subject", "date"),
     "Consent": _Known("authored", None, "patient", "dateTime"),
     "Provenance": _Known("authored", None, None, "occurredDateTime occurredPeriod recorded"),
+    "Task": _Known("authored", None, "for", "authoredOn"),
+    "Communication": _Known("authored", None, "subject", "sent received"),
 }
 
 

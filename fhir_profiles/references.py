@@ -61,6 +61,11 @@ def rewrite(resource: Resource, new: Callable[[str], str | None]) -> Resource:
     return cast("Resource", _rewritten(resource, new))
 
 
+def without_displays(resource: Resource, tells: Callable[[str], bool]) -> Resource:
+    """The resource without the display of each literal reference of which `tells` says so."""
+    return cast("Resource", _without_displays(resource, tells))
+
+
 def cut(resource: Resource, keep: Callable[[str, str], bool]) -> Cut:
     """The resource without the references whose target `keep` refuses.
 
@@ -311,6 +316,18 @@ def _rewritten(value: Any, new: Callable[[str], str | None]) -> Any:
     if isinstance(value, list):
         return [_rewritten(child, new) for child in cast("list[Any]", value)]
     return value
+
+
+def _without_displays(value: Any, tells: Callable[[str], bool]) -> Any:
+    if isinstance(value, list):
+        return [_without_displays(child, tells) for child in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    element = {name: _without_displays(child, tells) for name, child in cast("Resource", value).items()}
+    text = element.get("reference")
+    if isinstance(text, str) and tells(text):
+        return {name: child for name, child in element.items() if name not in {"display", "_display"}}
+    return element
 
 
 def _type_of(value: Any) -> str:

@@ -24,6 +24,7 @@ from fhir_profiles.shapes import Resource, objects_in, value_at
 
 # Tags and extensions under this name are ours to add; a source's are dropped, so that nobody can forge one.
 OWN_NAMESPACE = "urn:held:"
+_MAY_NAME_US = frozenset({"tag", "extension", "modifierExtension"})
 NHS_NUMBER_SYSTEM = "https://fhir.nhs.uk/Id/nhs-number"
 
 _CANONICAL = msgspec.json.Encoder(order="sorted")
@@ -187,14 +188,23 @@ def _content(resource: Resource) -> Resource:
         for name, child in cast("Resource", content.pop("meta", {})).items()
         if name.removeprefix("_") not in {"versionId", "lastUpdated"}
     }
-    if "tag" in meta:
-        meta["tag"] = [tag for tag in objects_in(meta["tag"]) if not _is_ours(tag)]
-    meta = {name: child for name, child in meta.items() if child != []}
+    content, meta = _without_ours(content), _without_ours(meta)
     return content | ({"meta": meta} if meta else {})
 
 
-def _is_ours(tag: Resource) -> bool:
-    return str(tag.get("system", "")).startswith(OWN_NAMESPACE)
+def _without_ours(element: Resource) -> Resource:
+    """The element without tags and extensions under our own name, which nobody else may say."""
+    kept = dict(element)
+    for name in _MAY_NAME_US & element.keys():
+        kept[name] = [each for each in objects_in(element[name]) if not _is_ours(each)]
+        if not kept[name]:
+            del kept[name]
+    return kept
+
+
+def _is_ours(tag_or_extension: Resource) -> bool:
+    name = tag_or_extension.get("system", tag_or_extension.get("url", ""))
+    return str(name).casefold().startswith(OWN_NAMESPACE)
 
 
 def _without_version(resource: Resource) -> Resource:

@@ -144,11 +144,104 @@ def is_inside_window(shared: Slice, dated: str) -> bool:
     return earliest is not None and latest is not None and earliest <= first and last <= latest
 
 
+def is_within(narrower: Slice, wider: Slice) -> bool:
+    """Whether whatever the first slice shows, of any record on any day, the second shows too.
+
+    It is drawn from the two slices alone, so that it stays true when items change. It may say no where a
+    given record would let it say yes: an item added one by one is shown even once it is sensitive.
+    """
+    return (
+        set(wider.hide) <= set(narrower.hide)
+        and set(narrower.add) <= set(wider.add)
+        and set(narrower.sensitive) <= set(wider.sensitive)
+        and (_names_every_area(wider) or _areas_are_within(narrower, wider))
+    )
+
+
+def meet(one: Slice, other: Slice) -> Slice:
+    """A slice within both. One of the two itself, where it is within the other."""
+    if is_within(one, other):
+        return one
+    if is_within(other, one):
+        return other
+    return msgspec.structs.replace(
+        _meet_of_areas(one, other),
+        add=tuple(sorted(set(one.add) & set(other.add))),
+        hide=tuple(sorted(set(one.hide) | set(other.hide))),
+        sensitive=_in_both(one.sensitive, other.sensitive, SENSITIVE_CLASSES),
+    )
+
+
 def year_before(today: date) -> date:
     """The same day one year earlier; 28 February for 29 February."""
     if (today.month, today.day) == (2, 29):
         return date(today.year - 1, 2, 28)
     return today.replace(year=today.year - 1)
+
+
+def _names_every_area(shared: Slice) -> bool:
+    """Whether nothing but what is hidden or sensitive is left out.
+
+    NOTE: whatever `current` or a condition names has a category: it has one by its type (labels_by_type.py).
+    """
+    return set(shared.categories) >= set(CATEGORIES) and not _has_window(shared)
+
+
+def _areas_are_within(narrower: Slice, wider: Slice) -> bool:
+    if narrower.current and not wider.current:
+        return False
+    categories, conditions = set(narrower.categories), set(narrower.conditions)
+    if not (categories <= set(wider.categories) and conditions <= set(wider.conditions)):
+        return False
+    is_cut_by_dates = bool(conditions) or not categories <= _NEVER_CUT_BY_DATES
+    return not is_cut_by_dates or _window_is_within(narrower, wider)
+
+
+def _window_is_within(narrower: Slice, wider: Slice) -> bool:
+    if not _has_window(wider):
+        return True
+    if not _has_window(narrower):
+        return False
+    inner, outer = _bounds(narrower), _bounds(wider)
+    return inner is None or (outer is not None and outer[0] <= inner[0] and inner[1] <= outer[1])
+
+
+def _meet_of_areas(one: Slice, other: Slice) -> Slice:
+    if _names_every_area(one):
+        return other
+    if _names_every_area(other):
+        return one
+    starts = [text for text in (one.from_, other.from_) if text is not None]
+    ends = [text for text in (one.to, other.to) if text is not None]
+    met = Slice(
+        current=one.current and other.current,
+        categories=_in_both(one.categories, other.categories, CATEGORIES),
+        conditions=tuple(sorted(set(one.conditions) & set(other.conditions))),
+        from_=max(starts, key=lambda text: (first_day(text) or date.max, text), default=None),
+        to=min(ends, key=lambda text: (last_day(text) or date.min, text), default=None),
+    )
+    if _bounds(met) is not None:
+        return met
+    # The dates have no day in common, so that only what dates never cut is left.
+    uncut = tuple(name for name in met.categories if name in _NEVER_CUT_BY_DATES)
+    return Slice(current=met.current, categories=uncut)
+
+
+def _in_both(one: tuple[str, ...], other: tuple[str, ...], order: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in order if name in one and name in other)
+
+
+def _has_window(shared: Slice) -> bool:
+    return shared.from_ is not None or shared.to is not None
+
+
+def _bounds(shared: Slice) -> tuple[date, date] | None:
+    """The first and the last day of the slice's dates; None when no day lies within them."""
+    earliest = first_day(shared.from_) if shared.from_ else date.min
+    latest = last_day(shared.to) if shared.to else date.max
+    if earliest is None or latest is None or earliest > latest:
+        return None
+    return earliest, latest
 
 
 def _unknown_name(names: tuple[str, ...], known: tuple[str, ...], what: str) -> str | None:

@@ -21,10 +21,16 @@ from fhir_profiles.second_opinion import load_models
 from server import errors
 from server.audit.routes import ROUTES as AUDIT_ROUTES
 from server.audit.signer import LogSigner
+from server.corrections.routes import CORRECTION_ROUTES
+from server.corrections.service import Corrections
 from server.development.people import DemoPeople
 from server.development.routes import development_router
+from server.devices_sync.command_book import command_book
+from server.devices_sync.routes import ROUTES as SYNC_ROUTES
+from server.devices_sync.service import DevicesSync
 from server.fhir_api.reader import FhirReader
 from server.fhir_api.routes import FHIR_ROUTES
+from server.fhir_api.tasks import TaskDesk
 from server.http.access import (
     Access,
     access_guard,
@@ -45,6 +51,9 @@ from server.identity.token_endpoint import TOKEN_EXCHANGE
 from server.intake.links import Links
 from server.intake.routes import ROUTES as INTAKE_ROUTES
 from server.intake.service import Intake
+from server.notices.routes import NOTICE_ROUTES
+from server.notices.service import Notices
+from server.ops.one_server import end_with_parent
 from server.ops.process import keep_the_loop_answering
 from server.ops.routes import OPS_ROUTES
 from server.records.book import RecordShelf
@@ -82,7 +91,13 @@ class Parts:
         self.sharing = Sharing(storage, ReceiptSigner(settings.base_url, self.token_key), patient_id_of)
         self.intake = Intake(storage, self.records, is_only_process=settings.uses_sqlite)
         self.links = Links(storage, self.records)
+        self.notices = Notices(storage)
+        self.corrections = Corrections(storage)
+        self.devices_sync = DevicesSync(
+            storage, self.log_signer, command_book(self.sharing, self.corrections, base_url=settings.base_url)
+        )
         self.fhir = FhirReader(settings.base_url, storage, self.records)
+        self.task_desk = TaskDesk(settings.base_url, self.corrections)
         self.identity = Identity(
             IdentitySettings(
                 base_url=settings.base_url,
@@ -157,7 +172,8 @@ class FromEnvironment:
 
 
 def from_environment() -> FromEnvironment:
-    """The application as the environment describes it."""
+    """The application as the environment describes it, for a worker of `held serve`."""
+    end_with_parent()
     return FromEnvironment()
 
 
@@ -190,6 +206,9 @@ def _routes(parts: Parts) -> list[ControllerRouterHandler]:
         *SHARING_ROUTES,
         *AUDIT_ROUTES,
         *INTAKE_ROUTES,
+        *SYNC_ROUTES,
+        *CORRECTION_ROUTES,
+        *NOTICE_ROUTES,
         *FHIR_ROUTES,
     ]
     if parts.demo_people is not None:
@@ -206,7 +225,11 @@ def _dependencies(parts: Parts) -> dict[str, Provide]:
         "intake": parts.intake,
         "links": parts.links,
         "records": parts.records,
+        "devices_sync": parts.devices_sync,
         "fhir": parts.fhir,
+        "task_desk": parts.task_desk,
+        "corrections": parts.corrections,
+        "notices": parts.notices,
         "log_signer": parts.log_signer,
     }
     provided = {name: _provide(value) for name, value in values.items()}

@@ -12,6 +12,7 @@ COMMANDS = {
     "check": ("server.commands.check", "say what would stop a start, and change nothing"),
     "demo": ("server.commands.demo", "walk the whole journey over HTTP"),
     "import": ("server.commands.import_", "push extracts as the demo integrator"),
+    "phone": ("server.commands.phone", "keep a record on this machine as a phone does, offline too"),
     "verify-log": ("server.commands.verify_log", "check that nobody altered the access logs"),
     "client": ("server.commands.client", "register an integrator or renew its key"),
 }

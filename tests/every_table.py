@@ -38,6 +38,7 @@ def _value(column: sa.Column[Any]) -> Any:
         sa.DateTime: datetime.now(UTC),
         sa.LargeBinary: uuid4().bytes,
         sa.Boolean: True,
+        sa.SmallInteger: uuid4().int % 2**15,
         sa.Integer: uuid4().int % 2**31,
         sa.String: str(uuid4()),
     }

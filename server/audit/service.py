@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from server.audit import store
+from server.audit import seen_index, store
 from server.audit.entry import DISCLOSING, LOG_PURPOSE, LogEntry, grant_key, open_entry, seal_entry
 from server.audit.signer import LogSigner, signed_at
 from server.errors import AccessEnded
@@ -116,7 +116,14 @@ def _add_after(head: LogHead, session: WriteSession, entry: LogEntry) -> int:
     leaf = leaf_of(sealed)
     found_by = grant_key(session.sealer, entry.grant_id) if entry.grant_id else None
     session.hot.append_log(n, sealed, leaf, root=next_root(head.root, leaf), grant_key=found_by)
+    seen_index.note(session, n, entry)
     return n
+
+
+def entry_time(session: ReadSession, n: int) -> datetime | None:
+    """When entry `n` was written; None when there is none."""
+    row = store.read_entry(session, n)
+    return None if row is None else open_entry(session.sealer, n, row.sealed).at
 
 
 async def entries(storage: Storage, record_id: UUID, after: int, limit: int) -> LogPage:

@@ -3,6 +3,7 @@
 import os
 import stat
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from sync.signed_note import Checkpoint, NoteKey, NoteRefused, open_checkpoint, sign_checkpoint, signers_of
+
+NOTES_KNOWN_MAX = 10_000
 
 _FILE_MODE = 0o600
 _AT = "at "
@@ -31,6 +34,8 @@ class LogSigner:
     def __init__(self, name: str, private_key: Ed25519PrivateKey) -> None:
         self.name = name
         self._private_key = private_key
+        # An idle phone asks for the same note again and again, and its signature is most of what that costs.
+        self._known_note = lru_cache(NOTES_KNOWN_MAX)(self._recognised)
 
     @classmethod
     def open(cls, path: Path, base_url: str) -> "LogSigner":
@@ -56,6 +61,9 @@ class LogSigner:
 
     def recognise(self, note: str) -> Checkpoint:
         """The checkpoint in a note of ours, also from when our address was another; NoteRefused otherwise."""
+        return self._known_note(note)
+
+    def _recognised(self, note: str) -> Checkpoint:
         public_key = self._private_key.public_key()
         refused = NoteRefused("The note is not signed by the key we know.")
         for name in signers_of(note):

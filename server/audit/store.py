@@ -44,11 +44,13 @@ _HEAD_COLUMNS = (
     col(LogHeadRow.note),
 )
 
+# Asked on every call of a phone, so that it is put together once.
+_ONE_HEAD = sa.select(*_HEAD_COLUMNS).where(col(LogHeadRow.record_id) == sa.bindparam("record_id"))
+
 
 def read_head(session: ReadSession) -> StoredHead | None:
     """The head of the record's log."""
-    statement = sa.select(*_HEAD_COLUMNS).where(col(LogHeadRow.record_id) == session.record_id)
-    row = session.execute(statement).first()
+    row = session.execute(_ONE_HEAD, {"record_id": session.record_id}).first()
     return StoredHead(*row) if row else None
 
 

@@ -32,3 +32,18 @@ class LogEntryRow(RecordOwned, table=True):
     leaf: bytes
     root: bytes
     grant_key: bytes | None = None
+
+
+class SeenItemRow(RecordOwned, table=True):
+    """Which recipient was shown which version of an item, by the first and the last entry that say so.
+
+    Written with each entry, and rebuilt from the log when need be. `recipient_key` is a keyed MAC.
+    """
+
+    __tablename__ = "seen_item"
+
+    item_key: bytes = Field(primary_key=True)
+    version: int = Field(primary_key=True)
+    recipient_key: bytes = Field(primary_key=True)
+    first_n: int = Field(sa_type=sa.BigInteger)
+    last_n: int = Field(sa_type=sa.BigInteger)

@@ -17,11 +17,14 @@ from server.commands.demo_steps import (
     logging_steps,
     misuse,
     offering,
+    on_a_phone,
+    putting_right,
     reading,
     signing_in,
 )
 from server.commands.demo_steps.journey import Journey, Step
 from server.commands.held_client import Unexpected
+from server.commands.phone_app.refusals import PhoneRefusal
 
 HTTP_SECONDS_MAX = 60
 LIVE = frozenset({"offered", "pending", "active"})
@@ -59,7 +62,17 @@ async def _play(demo: DemoFile) -> int:
 
 
 def _steps() -> list[Step]:
-    parts = (signing_in, extracts, offering, reading, misuse, logging_steps, ending)
+    parts = (
+        signing_in,
+        extracts,
+        offering,
+        reading,
+        misuse,
+        logging_steps,
+        ending,
+        on_a_phone,
+        putting_right,
+    )
     return [step for part in parts for step in part.steps()]
 
 
@@ -84,6 +97,11 @@ def _in_words(problem: Exception) -> str:
 
 async def _clean_up(journey: Journey) -> None:
     """Ends whatever this play left open, so that the demo can be played again."""
+    for tidy in reversed(journey.afterwards):
+        try:
+            await tidy()
+        except (Unexpected, httpx.HTTPError, PhoneRefusal) as problem:
+            print(f"  cleaning up failed: {_in_words(problem)}", file=sys.stderr)
     if not journey.offered:
         return
     try:

@@ -28,8 +28,10 @@ from server.commands.demo_registration import register_cast
 from server.commands.demo_words import how_to_begin
 from server.commands.extract_sender import ExtractUnsettled
 from server.commands.held_client import Unexpected
+from server.ops.one_server import OneServer
 from server.settings import Settings
 from server.storage.backend import StorageUnsafe
+from server.storage.sqlite import database_path
 
 READY_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 20
@@ -53,12 +55,22 @@ def serve_demo(settings: Settings) -> int:
         return 1
     people = cast()
     try:
+        _refuse_a_second_server(settings)
         integrators = asyncio.run(register_cast(settings, people, _say))
     except (StorageUnsafe, OSError) as refused:
         print(f"The demo cannot start: {refused}", file=sys.stderr)
         return 1
     with _asked_to_stop():
         return _serve_and_load(settings, people, integrators)
+
+
+def _refuse_a_second_server(settings: Settings) -> None:
+    """Before anything is written: the new keys of the cast would lock the running demo's senders out."""
+    if settings.uses_sqlite:
+        settings.data_folder.mkdir(parents=True, exist_ok=True)
+        right = OneServer(database_path(settings.database_url))
+        right.take()
+        right.release()
 
 
 def _serve_and_load(settings: Settings, people: Cast, integrators: list[DemoIntegrator]) -> int:

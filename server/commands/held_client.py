@@ -37,10 +37,10 @@ class Unexpected(Exception):
 
 
 class ProofKey:
-    """The key a client's tokens are bound to."""
+    """The key a client's tokens are bound to; a new one unless one is given."""
 
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, private_key: ec.EllipticCurvePrivateKey | None = None) -> None:
+        self._key = private_key or ec.generate_private_key(ec.SECP256R1())
         public = ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
         self.jwk: dict[str, Any] = {name: public[name] for name in ("kty", "crv", "x", "y")}
         # How far this client's clock runs ahead of the machine's.

@@ -11,7 +11,10 @@ from granian.http import HTTP1Settings
 
 from server.commands.problems import settings_or_none, start_problems, tell
 from server.log_lines import log_configuration
+from server.ops.one_server import OneServer
 from server.settings import Settings
+from server.storage.backend import StorageUnsafe
+from server.storage.sqlite import database_path
 
 APPLICATION = "server.app:from_environment"
 HEADER_READ_MILLISECONDS = 5_000
@@ -45,7 +48,24 @@ def run(arguments: argparse.Namespace) -> int:
     if problems:
         tell(problems)
         return 1
-    serve(settings)
+    return serve_alone(settings)
+
+
+def serve_alone(settings: Settings) -> int:
+    """Serves, on SQLite as the only server of its file; 1 when another one is using it."""
+    if not settings.uses_sqlite:
+        serve(settings)
+        return 0
+    right = OneServer(database_path(settings.database_url))
+    try:
+        right.take()
+    except StorageUnsafe as taken:
+        tell([str(taken)])
+        return 1
+    try:
+        serve(settings)
+    finally:
+        right.release()
     return 0
 
 

@@ -17,8 +17,8 @@ def searchset(
     base_url: str, links: Sequence[tuple[str, str]], matches: Sequence[Rendered], others: Sequence[Rendered]
 ) -> bytes:
     """A `searchset` Bundle. It never has a total: a count would tell of what is hidden."""
-    entries = [_search_entry(base_url, item, b"match") for item in matches]
-    entries += [_search_entry(base_url, item, b"include") for item in others]
+    entries = [entry_of(base_url, item, b"match") for item in matches]
+    entries += [entry_of(base_url, item, b"include") for item in others]
     return _bundle(b"searchset", links, entries)
 
 
@@ -42,7 +42,8 @@ def _bundle(kind: bytes, links: Sequence[tuple[str, str]], entries: Sequence[byt
     return b"".join([*parts, b"}"])
 
 
-def _search_entry(base_url: str, item: Rendered, mode: bytes) -> bytes:
+def entry_of(base_url: str, item: Rendered, mode: bytes) -> bytes:
+    """One entry of a searchset."""
     return b'{"fullUrl":"%s","resource":%s,"search":{"mode":"%s"}}' % (
         _full_url(base_url, item),
         item.body,

@@ -1,4 +1,6 @@
-"""The FHIR R4 calls over HTTP. Reading is all they do; what each discloses goes through Records.disclose.
+"""The FHIR R4 calls over HTTP. What each discloses goes through Records.disclose.
+
+Only an integrator writes here: it sends a correction Task back where it moved it (tasks.py).
 
 https://hl7.org/fhir/R4/http.html
 """
@@ -6,7 +8,7 @@ https://hl7.org/fhir/R4/http.html
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from litestar import HttpMethod, Request, Response, get, post, route
+from litestar import HttpMethod, Request, Response, get, post, put, route
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import PathParameter
@@ -15,11 +17,17 @@ from litestar.types import Method, OperationIDCreator
 from fhir_profiles.capability import capability_statement
 from fhir_profiles.catalogue import CATALOGUE
 from fhir_profiles.parse import encode
-from server.errors import NotFound, UnsupportedMedia
+from server.errors import NotFound, NotOffered, UnsupportedMedia
 from server.fhir_api import bundles, interactions
 from server.fhir_api.content import fhir_response, item_response, require_json
-from server.fhir_api.documentation import EverythingOperation, SearchFormOperation, SearchOperation
+from server.fhir_api.documentation import (
+    AnswerTaskOperation,
+    EverythingOperation,
+    SearchFormOperation,
+    SearchOperation,
+)
 from server.fhir_api.reader import FhirReader, form_pairs, query_pairs
+from server.fhir_api.tasks import TaskDesk
 from server.http.access import ANY_QUERY, Access, caller, route_opt
 from server.intake.keeping import source_bytes
 from server.storage.engine import Storage
@@ -32,6 +40,7 @@ LogicalId = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9\-.]{1,64}$")]
 READING = [HttpMethod.GET, HttpMethod.HEAD]
 FORMAT = route_opt(Access.READER, query=("_format",))
 SEARCHING = route_opt(Access.READER, query=ANY_QUERY)
+TASKS = route_opt(Access.TASKS, query=("_format",))
 
 
 def named(name: str) -> OperationIDCreator:
@@ -51,7 +60,7 @@ async def metadata(request: AnyRequest, fhir: NamedDependency[FhirReader]) -> Re
 
 
 @route(
-    "/fhir/{resource_type:str}/{logical_id:str}", http_method=READING, opt=FORMAT, operation_id=named("read")
+    "/fhir/{resource_type:str}/{logical_id:str}", http_method=READING, opt=TASKS, operation_id=named("read")
 )
 async def read(
     *,
@@ -59,9 +68,12 @@ async def read(
     resource_type: ResourceType,
     logical_id: LogicalId,
     fhir: NamedDependency[FhirReader],
+    task_desk: NamedDependency[TaskDesk],
 ) -> Response[bytes]:
-    """One item, as this reader may see it."""
+    """One item, as this reader may see it; to an integrator, a Task it is asked to correct."""
     require_json(request)
+    if caller(request).kind == "integrator":
+        return await task_desk.read(caller(request), resource_type, logical_id)
     disclosed = await fhir.disclose(
         caller(request), lambda view: interactions.read(view, resource_type, logical_id)
     )
@@ -75,7 +87,7 @@ async def read(
 @route(
     "/fhir/{resource_type:str}",
     http_method=READING,
-    opt=SEARCHING,
+    opt=route_opt(Access.TASKS, query=ANY_QUERY),
     operation_id=named("search"),
     operation_class=SearchOperation,
 )
@@ -84,10 +96,13 @@ async def search_by_get(
     request: AnyRequest,
     resource_type: ResourceType,
     fhir: NamedDependency[FhirReader],
+    task_desk: NamedDependency[TaskDesk],
 ) -> Response[bytes]:
-    """The items of one type that answer a query."""
+    """The items of one type that answer a query; to an integrator, the Tasks it is asked to correct."""
     require_json(request)
     _require_known(resource_type)
+    if caller(request).kind == "integrator":
+        return await task_desk.search(caller(request), resource_type, query_pairs(request))
     return await fhir.search(caller(request), resource_type, query_pairs(request))
 
 
@@ -180,6 +195,28 @@ async def source(
     return fhir_response(await source_bytes(storage, authority.record_id, head))
 
 
+@put(
+    "/fhir/{resource_type:str}/{logical_id:str}",
+    opt=TASKS,
+    operation_id="answerTask",
+    operation_class=AnswerTaskOperation,
+)
+async def answer_task(
+    *,
+    request: AnyRequest,
+    resource_type: ResourceType,
+    logical_id: LogicalId,
+    task_desk: NamedDependency[TaskDesk],
+) -> Response[bytes]:
+    """Sends a Task back where its organisation moved it. Nothing else can be written here."""
+    require_json(request)
+    principal = caller(request)
+    if principal.kind != "integrator" or resource_type != "Task":
+        raise NotOffered
+    if_match = request.headers.get("if-match")
+    return await task_desk.update(principal, logical_id, await request.body(), if_match)
+
+
 # NOTE The type is a parameter: a path that spells `Patient` out would hide every other route from that type.
 @get(
     "/fhir/{resource_type:str}/{logical_id:str}/$everything",
@@ -201,7 +238,17 @@ async def everything(
     return await fhir.everything(caller(request), logical_id, query_pairs(request))
 
 
-FHIR_ROUTES = [metadata, read, search_by_get, search_by_post, history, read_version, source, everything]
+FHIR_ROUTES = [
+    metadata,
+    read,
+    search_by_get,
+    search_by_post,
+    history,
+    read_version,
+    source,
+    everything,
+    answer_task,
+]
 
 
 def _require_known(resource_type: str) -> None:

@@ -14,13 +14,18 @@ from server.identity.principal import Principal
 
 
 class Access(Enum):
-    """The access classes. `OWNER` and `READER` also have their record or grant judged by `authorise`."""
+    """The access classes.
+
+    `OWNER` and `READER` also have their record or grant judged by `authorise`; `TASKS` takes readers, and
+    integrators for what they are asked to correct.
+    """
 
     PUBLIC = "public"
     SIGNED_IN = "signed-in"
     CITIZEN = "citizen"
     OWNER = "owner"
     READER = "reader"
+    TASKS = "reader-or-integrator"
     PROFESSIONAL = "professional"
     INTEGRATOR = "integrator"
 
@@ -96,9 +101,13 @@ def _judge(access: Access, principal: Principal) -> None:
         case Access.OWNER:
             if principal.kind != "citizen" or principal.record_id is None:
                 raise NotFound
-        case Access.READER:
-            if principal.record_id is None:
+        case Access.READER | Access.TASKS:
+            is_integrator = access is Access.TASKS and principal.kind == "integrator"
+            if principal.record_id is None and not is_integrator:
                 raise NotSignedIn("This token is not for a record.")
+        case Access.PROFESSIONAL if principal.grant_id is not None:
+            # Such a token is for one record, and a person's own notices are of many.
+            raise Forbidden
         case Access.CITIZEN | Access.PROFESSIONAL | Access.INTEGRATOR:
             if principal.kind != _KIND_OF[access]:
                 raise Forbidden

@@ -3,6 +3,7 @@
 Nothing else in the tree knows statuses. RFC 9457, FHIR R4 OperationOutcome, RFC 6749 section 5.2, RFC 9449.
 """
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -27,6 +28,11 @@ STATUS: dict[type[errors.HeldError], int] = {
     errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.AccessEnded: 401,
+    errors.CursorReset: 410,
+    errors.HeadMoved: 412,
+    errors.VersionMoved: 412,
+    errors.NotOffered: 405,
+    errors.UpgradeNeeded: 426,
     errors.Conflict: 409,
     errors.LimitReached: 429,
     errors.RuleBroken: 422,
@@ -43,14 +49,18 @@ ISSUE_CODE = {
     406: "not-supported",
     408: "timeout",
     409: "conflict",
+    410: "not-found",
+    412: "conflict",
     413: "too-long",
     415: "not-supported",
     422: "business-rule",
+    426: "not-supported",
     429: "throttled",
     431: "too-long",
     500: "exception",
     503: "transient",
 }
+_NOTHING: Mapping[str, object] = {}
 OAUTH_CODE = {500: "server_error", 503: "temporarily_unavailable"}
 _OWN_WORDS = ("Expected ", "Object missing required field", "Invalid UUID", "Missing required ")
 _FRAMEWORK_CODE = {
@@ -72,13 +82,18 @@ def shape(path: str, status: int, error: errors.HeldError) -> tuple[bytes, str]:
     """The body of a refusal at this path, and its media type."""
     if isinstance(error, errors.OAuthError):
         return _oauth(error)
-    return _shaped(path, status, error.code, detail=error.detail, pointer=error.pointer)
+    extra = error.members | ({"pointer": error.pointer} if error.pointer else {})
+    return _shaped(path, status, error.code, detail=error.detail, extra=extra)
 
 
 def headers_of(error: errors.HeldError) -> dict[str, str]:
     """The headers that go with a refusal."""
+    if isinstance(error, errors.NotOffered):
+        return {"Allow": "GET, HEAD, OPTIONS"}
     if isinstance(error, errors.LimitReached | errors.Busy):
         return {"Retry-After": str(error.retry_after_seconds)}
+    if isinstance(error, errors.OverSyncLimits):
+        return {"Sync-Limits": msgspec.json.encode(error.members.get("limits")).decode()}
     if not isinstance(error, errors.OAuthError) and status_of(error) == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": _challenge(error)}
     return {}
@@ -121,23 +136,21 @@ def route_template(scope: HTTPScope) -> str:
 
 
 def _shaped(
-    path: str, status: int, code: str, *, detail: str, pointer: str | None = None
+    path: str, status: int, code: str, *, detail: str, extra: Mapping[str, object] = _NOTHING
 ) -> tuple[bytes, str]:
     if path == "/fhir" or path.startswith("/fhir/"):
-        return _operation_outcome(status, code, detail, pointer)
+        return _operation_outcome(status, code, detail, cast("str | None", extra.get("pointer")))
     if path.startswith("/oauth/"):
         error = OAUTH_CODE.get(status, "invalid_request")
         return _encoded({"error": error, "error_description": detail}, "application/json")
-    problem = {
+    problem: dict[str, object] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "code": code,
         "detail": detail,
     }
-    if pointer:
-        problem["pointer"] = pointer
-    return _encoded(problem, "application/problem+json")
+    return _encoded({**problem, **extra}, "application/problem+json")
 
 
 def _operation_outcome(status: int, code: str, detail: str, pointer: str | None) -> tuple[bytes, str]:

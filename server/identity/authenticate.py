@@ -46,6 +46,25 @@ async def authenticate(parts: Parts, method: str, url: str, headers: RawHeaders)
     return principal_of(claims)
 
 
+async def prove_key(parts: Parts, method: str, url: str, headers: RawHeaders) -> str:
+    """The thumbprint of the key a request was sent with. Raises NotSignedIn without a good proof of it.
+
+    For what a phone may say that can have no token any more.
+    """
+    proof = only_header(headers, b"dpop")
+    if proof is None:
+        raise NotSignedIn("Send a DPoP proof.", error="invalid_dpop_proof")
+    expected = Expected(
+        method=method, url=parts.base_url + (urlsplit(url).path or "/"), now=await parts.clock.now()
+    )
+    try:
+        checked = parts.proofs.check(proof, expected)
+        await parts.spend_proof(checked)
+    except ProofRefused as refused:
+        raise NotSignedIn(str(refused), error=refused.error) from refused
+    return checked.jkt
+
+
 def verified(parts: Parts, token: str, now: datetime) -> AccessClaims:
     """The claims of a living token of ours. Raises NotSignedIn."""
     try:

@@ -11,6 +11,7 @@ from server.http.times import to_wire
 from server.identity import authenticate as door
 from server.identity.access_tokens import AccessClaims, AccessTokens
 from server.identity.clients import INTEGRATOR_SCOPES
+from server.identity.devices import require_live_key
 from server.identity.discovery import authorization_server, smart_configuration
 from server.identity.nonces import Nonces
 from server.identity.oidc import RelyingParty
@@ -24,6 +25,7 @@ from server.identity.signing_keys import SigningKey, jwks_document
 from server.identity.token_endpoint import GrantHandler, TokenEndpoint
 from server.identity.token_state import GrantLiveness, TokenState
 from server.identity.wire import Me, RecordLine
+from server.storage.directory_devices import device_of_key
 from server.storage.directory_identity import purge_expired
 from server.storage.engine import Storage
 from server.storage.keys import KeyProvider
@@ -91,6 +93,16 @@ class Identity:
         address = path.decode("latin-1").partition("?")[0]
         return await self.authenticate(scope.get("method", "GET"), address, scope["headers"])
 
+    async def prove_key(self, connection: ASGIConnection[Any, Any, Any, Any]) -> str:
+        """The thumbprint of the key that sent the request of this connection, whatever token came with it.
+
+        Raises NotSignedIn without a good proof.
+        """
+        scope: Any = connection.scope
+        path: bytes = scope.get("raw_path") or scope["path"].encode()
+        address = path.decode("latin-1").partition("?")[0]
+        return await door.prove_key(self.parts, scope.get("method", "GET"), address, scope["headers"])
+
     def fresh_nonce(self) -> str:
         """The nonce to put in the `DPoP-Nonce` header of an answer."""
         return self.parts.nonces.issue(self.clock.last_known())
@@ -100,7 +112,10 @@ class Identity:
         await self.parts.storage.register(purge_expired)
 
     async def me(self, principal: Principal) -> Me:
-        """`GET /me`."""
+        """`GET /me`. DeviceEnded or NotSignedIn for a key whose phone was ended."""
+        device = await self.parts.storage.look_up(lambda session: device_of_key(session, principal.jkt))
+        if device is not None:
+            require_live_key(device)
         if principal.kind == "integrator":
             client = await self.clients.find(principal.client_id)
             name = client.name if client is not None else ""

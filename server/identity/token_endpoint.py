@@ -14,11 +14,12 @@ from uuid import UUID
 
 import msgspec
 
-from server.errors import NotSignedIn, OAuthError
+from server.errors import DeviceEnded, NotSignedIn, OAuthError
 from server.identity.access_tokens import Access
 from server.identity.authenticate import is_sign_in_live, principal_of, verified
 from server.identity.client_assertions import asserted_client
 from server.identity.clients import Client
+from server.identity.devices import require_live_key
 from server.identity.forms import required
 from server.identity.parts import Parts
 from server.identity.principal import Principal
@@ -32,6 +33,7 @@ from server.identity.sign_in_sessions import (
     rotate,
 )
 from server.identity.wire import TokenAnswer
+from server.storage.directory_devices import device_of_key
 
 TOKEN_PATH = "/oauth/token"  # noqa: S105 - a path.
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a name.
@@ -84,6 +86,7 @@ class TokenEndpoint:
             raise OAuthError("unsupported_grant_type")
         now = await self._parts.clock.now()
         sender = Sender(await self._parts.sender(proof, TOKEN_PATH, form.get("client_id"), now), now)
+        await self._require_live_key(sender)
         match grant_type:
             case "authorization_code":
                 return await self._authorization_code(form, sender)
@@ -93,6 +96,16 @@ class TokenEndpoint:
                 return await self._client_credentials(form, sender)
             case _:
                 return await self._exchange(grant_type, form, sender)
+
+    async def _require_live_key(self, sender: Sender) -> None:
+        device = await self._parts.storage.look_up(lambda session: device_of_key(session, sender.jkt))
+        try:
+            if device is not None:
+                require_live_key(device)
+        except DeviceEnded as ended:
+            raise OAuthError("invalid_grant", ended.detail, code=ended.code) from ended
+        except NotSignedIn as wiped:
+            raise OAuthError("invalid_grant") from wiped
 
     async def _authorization_code(self, form: Mapping[str, str], sender: Sender) -> TokenAnswer:
         client = await self._public_client(required(form, "client_id"))

@@ -20,7 +20,7 @@ from server.intake.matching import whose
 from server.intake.organisations import Organisation
 from server.intake.process import Whose
 from server.intake.publish import hold
-from server.intake.work import finish
+from server.intake.work import finish, forget_staged
 from server.records.service import Records
 from server.storage import directory_intake
 from server.storage.directory_intake import KeptExtract
@@ -112,7 +112,7 @@ class Background:
         if state is None:
             await self._storage.register(lambda session: directory_intake.forget_extract(session, extract_id))
         elif state.state in {"done", "held"}:
-            await self._finished(extract_id)
+            await self._finished(extract_id, kept.record_id)
         else:
             profile = await self._records.profile(kept.record_id)
             sender = Organisation(organisation=state.organisation, name=state.organisation_name)
@@ -122,7 +122,7 @@ class Background:
         try:
             async with turn, self._turns:
                 await finish(self._storage, of, extract_id, extract)
-            await self._finished(extract_id)
+            await self._finished(extract_id, of.record_id)
         except (Busy, RecordUnknown):
             await self._free(extract_id)
         except Exception as error:
@@ -138,9 +138,10 @@ class Background:
             await self._free(extract_id)
             return
         await self._storage.write(of.record_id, lambda session: _give_up(session, extract_id))
-        await self._finished(extract_id)
+        await self._finished(extract_id, of.record_id)
 
-    async def _finished(self, extract_id: UUID) -> None:
+    async def _finished(self, extract_id: UUID, record_id: UUID) -> None:
+        await forget_staged(self._storage, record_id, extract_id)
         self._attempts.pop(extract_id, None)
         await self._storage.register(lambda session: directory_intake.finish_extract(session, extract_id))
 

@@ -29,7 +29,7 @@ class Names(msgspec.Struct, frozen=True):
     """The names given to an extract's entries.
 
     `ids` has one id per entry ("" for Patients). `references` maps what the extract's references say to the
-    items meant. `repeats` are entries that send an item of the same extract again.
+    items meant. `repeats` are entries that send an item of the same extract again. `given` are all the names.
     """
 
     ids: tuple[str, ...]
@@ -37,6 +37,7 @@ class Names(msgspec.Struct, frozen=True):
     references: Mapping[str, ItemName]
     conditional: Mapping[tuple[str, Identifier], ItemName]
     repeats: frozenset[int]
+    given: frozenset[ItemName]
 
 
 def name_entries(
@@ -63,6 +64,7 @@ def name_entries(
         references=_reference_index(entries, ids),
         conditional=_conditional_index(entries, ids),
         repeats=frozenset(repeats),
+        given=frozenset((entry.resource_type, ids[entry.index]) for entry in entries),
     )
 
 

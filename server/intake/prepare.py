@@ -15,22 +15,24 @@ from fhir_profiles import issues, parse, references, served
 from fhir_profiles.catalogue import CATALOGUE
 from fhir_profiles.heads import Head
 from fhir_profiles.issues import Issue
+from fhir_profiles.labels_by_type import SUPPORTING_TYPES
 from fhir_profiles.validate import validate
 from server.http.times import to_wire
-from server.intake.facts import EntryFacts, is_about_another_thing, objects_of, text_of
+from server.intake.facts import EntryFacts, is_about_another_thing, objects_of, reference_type, text_of
 from server.intake.gather import Extract
 from server.intake.naming import ItemName, Mac, Names, new_reference
 from server.intake.wire import ItemVerdict, Verdict
 
 # A source's own Consent would read as a grant of the citizen's, its Task as a correction of theirs.
 ONLY_OURS: Final = frozenset({"Consent", "Task", "Communication", "AuditEvent"})
+_NOT_CLINICAL: Final = SUPPORTING_TYPES | {"Patient"}
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """What an extract's entries are prepared against.
 
     `hidden` are items their source hides, in this extract or before; `held_back` those of before. `known` are
-    names its source used in earlier extracts.
+    names its source used in earlier extracts, `living` items of the record that this one's references name.
     """
 
     extract: Extract
@@ -41,6 +43,11 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     hidden: frozenset[ItemName]
     held_back: frozenset[ItemName]
     known: Mapping[str, ItemName]
+    living: frozenset[ItemName]
+
+    def resolves(self, name: ItemName) -> bool:
+        """Whether the person will know of an item by this name once the extract is published."""
+        return name not in self.hidden and (name in self.living or name in self.names.given)
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +74,43 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     def version(self) -> int:
         """What it is numbered when it is published on its base."""
         return self.base_version + 1
+
+
+def as_if_absent(setting: Setting) -> Setting:
+    """The setting in which what is hidden has no name.
+
+    A reference to it becomes what it would be if its target had never been sent: the person, who may compare
+    with the source's bytes, cannot tell the two apart (ADR 0027).
+    """
+    hidden = _hidden_with(setting)
+    names, known = setting.names, setting.known
+    seen = msgspec.structs.replace(
+        names,
+        references={text: name for text, name in names.references.items() if name not in hidden},
+        conditional={text: name for text, name in names.conditional.items() if name not in hidden},
+    )
+    known = {text: name for text, name in known.items() if name not in hidden}
+    return msgspec.structs.replace(setting, names=seen, known=known, hidden=hidden)
+
+
+def _hidden_with(setting: Setting) -> frozenset[ItemName]:
+    """What is hidden, and what cannot stand without it."""
+    hidden, found = setting.hidden, set(setting.hidden)
+    while found:
+        fallen = [_fallen(setting, entry, hidden) for entry in setting.extract.entries]
+        found = {name for name in fallen if name is not None}
+        hidden |= found
+    return hidden
+
+
+def _fallen(setting: Setting, entry: EntryFacts, hidden: frozenset[ItemName]) -> ItemName | None:
+    name = (entry.resource_type, setting.names.ids[entry.index])
+    if name in hidden or entry.resource_type not in CATALOGUE:
+        return None
+    resource = setting.extract.resource(entry.index)
+    rewritten = references.rewrite(resource, partial(_renamed, setting, frozenset[str]()))
+    cut = references.cut(rewritten, lambda kind, logical_id: (kind, logical_id) not in hidden)
+    return None if cut.is_valid else name
 
 
 def examine(setting: Setting, index: int) -> Candidate | ItemVerdict:
@@ -168,15 +212,13 @@ def _candidate(setting: Setting, entry: EntryFacts, resource: dict[str, Any]) ->
     rewritten = references.rewrite(resource, partial(_renamed, setting, patients))
     if patients:
         rewritten = _without_contained(rewritten, patients)
-    is_hidden = entry.index in setting.extract.hidden
-    if not is_hidden and setting.hidden:
-        cut = references.cut(rewritten, lambda kind, logical_id: (kind, logical_id) not in setting.hidden)
-        rewritten = cut.resource if cut.is_valid else rewritten
-        # An item that cannot stand without what its source hides is hidden with it.
-        is_hidden = not cut.is_valid
+    name = (entry.resource_type, setting.names.ids[entry.index])
+    is_hidden = name in setting.hidden
+    if not is_hidden:
+        rewritten = references.without_displays(rewritten, partial(_tells_of_nothing, setting))
     return Candidate(
         index=entry.index,
-        name=(entry.resource_type, setting.names.ids[entry.index]),
+        name=name,
         source_id=entry.source_id,
         resource=rewritten,
         content_hash=served.content_hash(rewritten),
@@ -188,6 +230,16 @@ def _renamed(setting: Setting, patients: frozenset[str], reference: str) -> str 
     if reference[:1] == "#" and reference[1:] in patients:
         return f"Patient/{setting.names.patient_id}"
     return new_reference(reference, setting.names, setting.mac, setting.known)
+
+
+def _tells_of_nothing(setting: Setting, reference: str) -> bool:
+    """Whether a display beside this reference could say what a hidden clinical item says.
+
+    Of what is not there it could be the same, so that both lose it alike.
+    """
+    if reference.startswith("#") or setting.resolves(references.target_of(reference)):
+        return False
+    return reference_type(reference) not in _NOT_CLINICAL
 
 
 def _contained_patients(resource: Mapping[str, Any]) -> frozenset[str]:

@@ -13,9 +13,10 @@ from uuid import UUID
 
 import msgspec
 
+from fhir_profiles.references import target_of
 from server.intake import prepare, store
 from server.intake.gather import Extract
-from server.intake.naming import ItemName, name_entries
+from server.intake.naming import ItemName, name_entries, new_reference
 from server.intake.prepare import Candidate, Rendered, Setting
 from server.intake.wire import ItemVerdict
 from server.storage import feed
@@ -72,17 +73,25 @@ async def settle(storage: Storage, whose: Whose, extract_id: UUID, extract: Extr
         patient_id=whose.patient_id,
         is_transaction=extract.kind == "transaction",
     )
-    hidden_here = {(extract.entries[index].resource_type, names.ids[index]) for index in extract.hidden}
-    return Setting(
+    shown, hidden_here = set[ItemName](), set[ItemName]()
+    for entry in extract.entries:
+        here = hidden_here if entry.index in extract.hidden else shown
+        here.add((entry.resource_type, names.ids[entry.index]))
+    known = await _known_names(storage, whose, extract)
+    meant = {new_reference(text, names, mac, known) for text in extract.unresolved}
+    setting = Setting(
         extract=extract,
         extract_id=str(extract_id),
         names=names,
         mac=mac,
         organisation=whose.organisation,
-        hidden=frozenset(hidden_here | hidden),
+        # What its source hid before and sends openly now is hidden no longer.
+        hidden=frozenset(hidden_here | (hidden - shown)),
         held_back=hidden,
-        known=await _known_names(storage, whose, extract),
+        known=known,
+        living=await _living(storage, whose, sorted({target_of(text) for text in meant if text})),
     )
+    return await asyncio.to_thread(prepare.as_if_absent, setting)
 
 
 async def examined_runs(storage: Storage, whose: Whose, setting: Setting) -> AsyncIterator[Run]:
@@ -201,6 +210,22 @@ async def _known_names(storage: Storage, whose: Whose, extract: Extract) -> dict
         known |= await storage.read(whose.record_id, look_up)
         await asyncio.sleep(0)
     return known
+
+
+async def _living(storage: Storage, whose: Whose, names: Sequence[ItemName]) -> frozenset[ItemName]:
+    """Those of these items that stand in the feed."""
+    living: set[ItemName] = set()
+    for start in range(0, len(names), NAMES_PER_READ):
+        some = names[start : start + NAMES_PER_READ]
+
+        def look_up(session: ReadSession, some: Sequence[ItemName] = some) -> set[ItemName]:
+            keys = {session.sealer.item_key(*name): name for name in some}
+            found = feed.currents(session, list(keys))
+            return {keys[key] for key, current in found.items() if current.state == feed.LIVE}
+
+        living |= await storage.read(whose.record_id, look_up)
+        await asyncio.sleep(0)
+    return frozenset(living)
 
 
 def _sealer(session: ReadSession) -> Sealer:

@@ -98,7 +98,9 @@ def stage_provenance(
             extract_id=str(extract_id),
             now=session.now,
         ):
-            staged.append(_staged_provenance(session, extract_id, resource, position))
+            # Numbered among themselves: a position among the items would tell how many of those are hidden.
+            logical_id = _provenance_id(session, extract_id, position - first_position)
+            staged.append(_staged_provenance(session, resource, logical_id, position))
             position += 1
     feed.stage(session, extract_id, staged)
 
@@ -183,11 +185,15 @@ def _staged(one: Rendered, position: int) -> feed.StagedItem:
     )
 
 
+def _provenance_id(session: WriteSession, extract_id: UUID, number: int) -> str:
+    mac = session.sealer.mac("provenance-id", extract_id.bytes, str(number))
+    return str(UUID(bytes=mac, version=4))
+
+
 def _staged_provenance(
-    session: WriteSession, extract_id: UUID, resource: dict[str, object], position: int
+    session: WriteSession, resource: dict[str, object], logical_id: str, position: int
 ) -> feed.StagedItem:
-    mac = session.sealer.mac("provenance-id", extract_id.bytes, str(position))
-    logical_id, now = str(UUID(bytes=mac, version=4)), to_wire(session.now)
+    now = to_wire(session.now)
     stamped = served.stamp(resource, logical_id, 1, now)
     head = served.head_of(stamped, version=1, last_updated=now)
     return feed.StagedItem(

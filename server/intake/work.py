@@ -19,6 +19,7 @@ from server.storage.engine import Storage
 from server.storage.session import WriteSession
 
 STALE_ATTEMPTS_MAX: Final = 5
+STAGED_FORGOTTEN_AT_ONCE: Final = 500
 
 
 async def finish(storage: Storage, whose: Whose, extract_id: UUID, extract: Extract | None) -> None:
@@ -33,6 +34,16 @@ async def finish(storage: Storage, whose: Whose, extract_id: UUID, extract: Extr
         if await _attempt(storage, whose, extract_id, extract) is not Outcome.STALE:
             return
     raise Busy
+
+
+async def forget_staged(storage: Storage, record_id: UUID, extract_id: UUID) -> None:
+    """Takes away what an extract staged, some at a time, so that nobody who writes to the record waits."""
+
+    def forget(session: WriteSession) -> int:
+        return feed.discard_staged(session, extract_id, at_most=STAGED_FORGOTTEN_AT_ONCE)
+
+    while await storage.write(record_id, forget) == STAGED_FORGOTTEN_AT_ONCE:
+        pass
 
 
 async def _attempt(storage: Storage, whose: Whose, extract_id: UUID, extract: Extract) -> Outcome:

@@ -19,6 +19,7 @@ from server.errors import NotFound, RuleBroken, TooLarge
 from server.http.times import to_wire
 from server.identity.principal import Person
 from server.records.deciding import decide
+from server.records.marks import marked
 from server.records.profile import RecordProfile, patient_resource
 from server.records.rendering import render, whole
 from server.records.view import Choice, Older, Rendered, View, VisibleItem
@@ -65,7 +66,7 @@ class Records:
             choice = choose(view)
             chosen = (*choice.items, *choice.included)
             bodies = await _bodies(snapshot, chosen)
-            older = await _older(snapshot, choice.older)
+            older = await _older(snapshot, choice.older, view)
         sealer = snapshot.sealer
         rendered = tuple(render(item, body, sealer) for item, body in zip(chosen, bodies, strict=True))
         await self._log(authority, choice, older)
@@ -120,7 +121,7 @@ class Records:
 
     async def profile(self, record_id: UUID) -> RecordProfile:
         """Whose record it is."""
-        return await self._storage.read(record_id, _profile)
+        return await self._storage.read(record_id, profile_of)
 
     async def _make_record(self, record_id: UUID, person: Person) -> None:
         profile = RecordProfile(
@@ -170,27 +171,29 @@ def _read_bodies(session: ReadSession, items: Sequence[VisibleItem]) -> list[byt
     return [found[item.key].body for item in items]
 
 
-async def _older(snapshot: Snapshot, wanted: Older | None) -> tuple[Rendered, ...]:
+async def _older(snapshot: Snapshot, wanted: Older | None, view: View) -> tuple[Rendered, ...]:
     if wanted is None:
         return ()
-    return await snapshot.run(lambda session: _read_older(session, wanted))
+    is_questioned = view.items[wanted.name].is_questioned
+    return await snapshot.run(lambda session: _read_older(session, wanted, is_questioned=is_questioned))
 
 
-def _read_older(session: ReadSession, wanted: Older) -> tuple[Rendered, ...]:
+def _read_older(session: ReadSession, wanted: Older, *, is_questioned: bool) -> tuple[Rendered, ...]:
     key = session.sealer.item_key(*wanted.name)
     heads = feed.versions(session, key)[:-1]
     if wanted.version_id is not None:
         heads = [head for head in heads if head.version == wanted.version_id]
         if not heads:
             raise NotFound
-    return tuple(_past(session, key, head) for head in reversed(heads))
+    return tuple(_past(session, key, head, is_questioned=is_questioned) for head in reversed(heads))
 
 
-def _past(session: ReadSession, key: bytes, head: Head) -> Rendered:
+def _past(session: ReadSession, key: bytes, head: Head, *, is_questioned: bool) -> Rendered:
     body = feed.version_body(session, key, head.version)
     if body is None:
         raise NotFound
-    return whole((head.resource_type, head.logical_id), head.version, body, head.last_updated)
+    name, shown = (head.resource_type, head.logical_id), marked(body) if is_questioned else body
+    return whole(name, head.version, shown, head.last_updated, is_questioned=is_questioned)
 
 
 def _seq(session: ReadSession) -> int:
@@ -219,10 +222,11 @@ def _patient_item(profile: RecordProfile) -> feed.FeedItem:
 
 def patient_id_of(session: ReadSession) -> str:
     """The id of the record's one Patient."""
-    return _profile(session).patient_id
+    return profile_of(session).patient_id
 
 
-def _profile(session: ReadSession) -> RecordProfile:
+def profile_of(session: ReadSession) -> RecordProfile:
+    """Whose record it is, inside a reading of it."""
     statement = sa.select(col(RecordRow.sealed)).where(col(RecordRow.record_id) == session.record_id)
     sealed = session.execute(statement).scalar_one()
     return session.sealer.open_struct(PROFILE_PURPOSE, session.record_id.bytes, 0, sealed, RecordProfile)

@@ -18,12 +18,16 @@ ItemName = tuple[str, str]
 
 
 class VisibleItem(NamedTuple):
-    """An item inside a View: its key, the head to search by, its version, and the references to cut."""
+    """An item inside a View: its key, the head to search by, its version, and the references to cut.
+
+    `is_questioned` means that the person says it is wrong and nobody has settled it yet.
+    """
 
     key: bytes
     head: Head
     version: int
     cut: frozenset[ItemName]
+    is_questioned: bool = False
 
     @property
     def name(self) -> ItemName:

@@ -9,6 +9,7 @@ from uuid import UUID
 from server.audit import service as audit
 from server.audit.entry import LogEntry, Who
 from server.errors import NotFound, NotSignedIn
+from server.identity.devices import require_live_key
 from server.identity.people import person
 from server.identity.principal import Person, Principal
 from server.sharing import rules, sentences, store
@@ -16,6 +17,7 @@ from server.sharing.authority import Authority
 from server.sharing.grant import Grant, Redeemer
 from server.sharing.scopes import types_of
 from server.storage import directory
+from server.storage.directory_devices import DeviceOfKey, device_of_key
 from server.storage.engine import Storage
 from server.storage.sealing import Sealer
 from server.storage.session import DirectoryReads, ReadSession
@@ -27,7 +29,8 @@ DENIED_LINE_SECONDS = 60
 async def authorise(storage: Storage, principal: Principal, record_id: UUID) -> Authority:
     """What the principal may see of the record.
 
-    NotSignedIn to the holder of a grant that is over or has changed, NotFound to everybody else.
+    NotSignedIn to the holder of a grant that is over or has changed, DeviceEnded to a phone of the owner's
+    whose access was ended, NotFound to everybody else.
     """
     if principal.record_id != record_id:
         raise NotFound
@@ -58,19 +61,22 @@ def who_redeemed(redeemer: Redeemer) -> Who:
 
 
 async def _owner(storage: Storage, principal: Principal, record_id: UUID) -> Authority:
-    def look(session: DirectoryReads) -> tuple[UUID | None, Person | None]:
+    def look(session: DirectoryReads) -> tuple[UUID | None, Person | None, DeviceOfKey | None]:
         own = directory.record_of_subject(session, principal.subject)
-        return own, person(session, principal.subject)
+        return own, person(session, principal.subject), device_of_key(session, principal.jkt)
 
-    own_record_id, known = await storage.look_up(look)
+    own_record_id, known, device = await storage.look_up(look)
     if own_record_id != record_id:
         raise NotFound
+    if device is not None:
+        require_live_key(device)
     who = Who(
         subject=principal.subject,
         name=known.name if known else "",
         assurance=known.assurance if known else "",
     )
-    return Authority(principal=principal, record_id=record_id, who=who, relation="owner")
+    device_id = device.device_id if device is not None and device.record_id == record_id else None
+    return Authority(principal=principal, record_id=record_id, who=who, relation="owner", device_id=device_id)
 
 
 class _Judged(NamedTuple):

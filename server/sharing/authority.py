@@ -17,7 +17,8 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
     """Who is asking, whose record it is, and which slice of it is open to them.
 
     `slice` is None for the owner, who has the whole. `types` are the resource types that the token's scope
-    leaves; None leaves every type of the slice.
+    leaves; None leaves every type of the slice. `device_id` is the owner's phone whose key the token is bound
+    to.
     """
 
     principal: Principal
@@ -29,6 +30,7 @@ class Authority(msgspec.Struct, frozen=True, kw_only=True):
     grant_version: int | None = None
     purpose: str | None = None
     types: frozenset[str] | None = None
+    device_id: UUID | None = None
 
     def reaches(self, resource_type: str) -> bool:
         """True unless the token's scope leaves this type out."""

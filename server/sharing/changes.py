@@ -10,7 +10,7 @@ from server.audit import service as audit
 from server.audit.entry import Kind, LogEntry, Who
 from server.http.times import to_wire
 from server.sharing import store
-from server.sharing.consent import consent
+from server.sharing.consent import stamped_consent
 from server.sharing.grant import Grant
 from server.storage import feed
 from server.storage.session import WriteSession
@@ -54,7 +54,7 @@ def _tell(session: WriteSession, grant: Grant, patient_id: str, entry: LogEntry)
 def _consent_version(grant: Grant, patient_id: str) -> Callable[[int, datetime], tuple[Head, bytes]]:
     def render(version: int, now: datetime) -> tuple[Head, bytes]:
         last_updated = to_wire(now)
-        resource = served.stamp(consent(grant, patient_id), str(grant.grant_id), version, last_updated)
+        resource = stamped_consent(grant, patient_id, version, last_updated)
         return served.head_of(resource, version=version, last_updated=last_updated), encode(resource)
 
     return render

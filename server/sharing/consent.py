@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/consent.html
 from html import escape
 from typing import Any
 
+from fhir_profiles import served
 from server.http.times import to_wire
 from server.sharing.grant import Grant, State
 from server.sharing.plain_words import SENSITIVE_WORDS
@@ -60,6 +61,12 @@ _TYPES = {
 }
 
 
+def stamped_consent(grant: Grant, patient_id: str, version: int, last_updated: str) -> dict[str, Any]:
+    """The Consent as it stands in the record. It has a version of its own, and names the grant's too."""
+    resource = served.stamp(consent(grant, patient_id), str(grant.grant_id), version, last_updated)
+    return served.with_extension(resource, "grant-version", {"valueInteger": grant.version})
+
+
 def consent(grant: Grant, patient_id: str) -> dict[str, Any]:
     """The Consent of a grant. It says what is kept back too, so that it is for the owner alone."""
     sentence = citizen_sentence(slots_of(grant, grant.state))
@@ -94,9 +101,10 @@ def _permit(grant: Grant) -> dict[str, Any]:
 
 
 def _period(grant: Grant) -> dict[str, str]:
-    if grant.redeemed_at is None or grant.ends_at is None:
+    if grant.ends_at is None:
         return {}
-    return {"start": to_wire(grant.redeemed_at), "end": to_wire(grant.ended_at or grant.ends_at)}
+    start = {"start": to_wire(grant.redeemed_at)} if grant.redeemed_at is not None else {}
+    return start | {"end": to_wire(grant.ended_at or grant.ends_at)}
 
 
 def _bounds(start: str | None, end: str | None) -> dict[str, str]:

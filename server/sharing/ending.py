@@ -19,6 +19,7 @@ from server.sharing.grant import Grant
 from server.sharing.receipts import Receipt, ReceiptSigner
 from server.sharing.redemptions import PatientIdOf
 from server.sharing.rules import Refused
+from server.storage.command import Command
 from server.storage.directory_sharing import drop_offer
 from server.storage.engine import Storage
 from server.storage.session import ReadSession, WriteSession
@@ -32,46 +33,44 @@ class Ending:
         self._signer = signer
         self._patient_id_of = patient_id_of
 
-    async def end(self, authority: Authority, grant_id: UUID, reason: str | None) -> Receipt:
-        """The receipt of a grant that is over now, the same each time. NotFound when there is none."""
+    async def prepare_end(self, authority: Authority, grant_id: UUID, reason: str | None) -> Command[Receipt]:
+        """See Sharing.prepare_end."""
         known = await audit.read_seen(self._storage, authority.record_id, grant_id)
+        ended: list[Grant] = []
 
-        def command(session: WriteSession) -> tuple[Grant, Receipt]:
+        def run(session: WriteSession) -> Receipt:
             session.lock_record()
             grant = store.grant_of(session, grant_id)
             if grant is None:
                 raise NotFound
-            return grant, self._end(session, grant, authority, known=known, reason=reason)
+            ended[:] = [grant]
+            return self._end(session, grant, authority, known=known, reason=reason)
 
-        grant, receipt = await self._storage.write(authority.record_id, command)
-        await self._drop_offers([grant])
-        return receipt
+        return Command(run, lambda: self._drop_offers(ended))
 
-    async def end_all(self, authority: Authority) -> list[Receipt]:
-        """Ends whatever is live, waiting or offered, all at one moment, and answers a receipt for each."""
+    async def prepare_end_all(self, authority: Authority) -> Command[list[Receipt]]:
+        """See Sharing.prepare_end_all."""
         record_id = authority.record_id
         live = await self._storage.read(record_id, _not_over)
         known = {
             grant.grant_id: await audit.read_seen(self._storage, record_id, grant.grant_id) for grant in live
         }
+        ended: list[Grant] = []
 
-        def command(session: WriteSession) -> tuple[list[Grant], list[Receipt]]:
+        def run(session: WriteSession) -> list[Receipt]:
             session.lock_record()
-            return self._end_each(session, authority, known)
+            ended[:] = _not_over(session)
+            return self._end_each(session, authority, ended, known)
 
-        ended, receipts = await self._storage.write(record_id, command)
-        await self._drop_offers(ended)
-        return receipts
+        return Command(run, lambda: self._drop_offers(ended))
 
     def _end_each(
-        self, session: WriteSession, authority: Authority, known: Mapping[UUID, Seen]
-    ) -> tuple[list[Grant], list[Receipt]]:
-        grants = _not_over(session)
-        receipts = [
+        self, session: WriteSession, authority: Authority, grants: list[Grant], known: Mapping[UUID, Seen]
+    ) -> list[Receipt]:
+        return [
             self._end(session, grant, authority, known=known.get(grant.grant_id, NOTHING_SEEN), reason=None)
             for grant in grants
         ]
-        return grants, receipts
 
     def _end(
         self, session: WriteSession, grant: Grant, authority: Authority, *, known: Seen, reason: str | None

@@ -43,6 +43,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `state` is what was last written; what holds at a given moment also depends on the clock (rules.state_at).
     `use_by` is when the offer, or the wait for the citizen's yes, runs out. `offer_key` finds its row.
+    `ends_at` is set when the offer is used, or before that when the citizen chose an end no length may pass.
     """
 
     grant_id: UUID

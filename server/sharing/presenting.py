@@ -1,5 +1,7 @@
 """Grants as the wire shows them to their owner. Pure."""
 
+import msgspec
+
 from server.http.times import to_wire
 from server.sharing import codes, offers
 from server.sharing.grant import Grant, Redeemer, Redemption
@@ -17,23 +19,27 @@ from server.sharing.wire import (
 )
 
 
-def offered_view(grant: Grant, offer: Offer, base_url: str) -> OfferedGrant:
-    """A new grant with its codes, which are shown this once."""
-    slots = slots_of(grant, "offered")
-    link = offers.link_of(base_url, offer)
+def offered_view(grant: Grant, offer: Offer | None, base_url: str) -> OfferedGrant:
+    """A new grant with its codes, which are shown this once; without them when they were shown before."""
+    slots = slots_of(grant, grant.state)
     return OfferedGrant(
         grant_id=str(grant.grant_id),
         version=grant.version,
-        state="offered",
+        state=grant.state,
         sentence=citizen_sentence(slots),
         recipient_sentence=recipient_sentence(slots),
-        offer=OfferView(
-            code=codes.written(offer.typed),
-            spoken=codes.spoken(offer.typed),
-            link=link,
-            qr_svg=offers.qr_svg(link),
-            expires_in=int((grant.use_by - grant.created_at).total_seconds()),
-        ),
+        offer=msgspec.UNSET if offer is None else _offer_view(grant, offer, base_url),
+    )
+
+
+def _offer_view(grant: Grant, offer: Offer, base_url: str) -> OfferView:
+    link = offers.link_of(base_url, offer)
+    return OfferView(
+        code=codes.written(offer.typed),
+        spoken=codes.spoken(offer.typed),
+        link=link,
+        qr_svg=offers.qr_svg(link),
+        expires_in=int((grant.use_by - grant.created_at).total_seconds()),
     )
 
 

@@ -10,23 +10,21 @@ from server.errors import RuleBroken
 from server.http.access import Access, route_opt
 from server.identity.principal import Principal
 from server.settings import Settings
-from server.sharing import presenting
+from server.sharing import asking, presenting
 from server.sharing.authorise import authorise_owner
-from server.sharing.rules import Terms
 from server.sharing.service import Sharing
 from server.sharing.wire import (
-    REASON_CHARACTERS_MAX,
-    SUBJECT_CHARACTERS_MAX,
     Answer,
     EndAll,
     Ended,
     EndedAll,
     EndGrant,
+    ExtendGrant,
     GrantList,
     GrantView,
+    NarrowGrant,
     NewGrant,
     OfferedGrant,
-    recipient_of,
 )
 from server.storage.engine import Storage
 
@@ -47,7 +45,7 @@ async def offer_grant(
 ) -> OfferedGrant:
     """Offers someone a slice of the record. The code in the answer is shown this once."""
     authority = await authorise_owner(storage, principal, record_id)
-    grant, offer = await sharing.offer(authority, _terms(data))
+    grant, offer = await sharing.offer(authority, asking.terms_of(data))
     return presenting.offered_view(grant, offer, settings.base_url)
 
 
@@ -98,6 +96,37 @@ async def confirm_grant(
     return presenting.grant_view(answered)
 
 
+@post(_GRANT + "/narrow", status_code=200, opt=route_opt(Access.OWNER), operation_id="narrowGrant")
+async def narrow_grant(
+    *,
+    record_id: FromPath[UUID],
+    grant_id: FromPath[UUID],
+    data: JSONBody[NarrowGrant],
+    principal: NamedDependency[Principal],
+    storage: NamedDependency[Storage],
+    sharing: NamedDependency[Sharing],
+) -> GrantView:
+    """Shows less, or for less long. Tokens of the version before stop at once."""
+    authority = await authorise_owner(storage, principal, record_id)
+    return presenting.grant_view(await sharing.narrow(authority, grant_id, asking.narrowing_of(data)))
+
+
+@post(_GRANT + "/extend", status_code=200, opt=route_opt(Access.OWNER), operation_id="extendGrant")
+async def extend_grant(
+    *,
+    record_id: FromPath[UUID],
+    grant_id: FromPath[UUID],
+    data: JSONBody[ExtendGrant],
+    principal: NamedDependency[Principal],
+    storage: NamedDependency[Storage],
+    sharing: NamedDependency[Sharing],
+) -> GrantView:
+    """Lets access last longer."""
+    authority = await authorise_owner(storage, principal, record_id)
+    ends_at = asking.end_of(data.ends_at)
+    return presenting.grant_view(await sharing.extend(authority, grant_id, data.base_version, ends_at))
+
+
 @post(_GRANT + "/end", status_code=200, opt=route_opt(Access.OWNER), operation_id="endGrant")
 async def end_grant(
     *,
@@ -110,7 +139,7 @@ async def end_grant(
 ) -> Ended:
     """Ends a grant or an unused offer, and says what had been seen."""
     authority = await authorise_owner(storage, principal, record_id)
-    return Ended(await sharing.end(authority, grant_id, _reason(data.reason)))
+    return Ended(await sharing.end(authority, grant_id, asking.reason_of(data.reason)))
 
 
 @post(
@@ -129,28 +158,16 @@ async def end_all(
     return EndedAll(await sharing.end_all(authority), devices_ended=0)
 
 
-SHARING_ROUTES = (offer_grant, list_grants, read_grant, confirm_grant, end_grant, end_all)
-
-
-def _terms(data: NewGrant) -> Terms:
-    to = recipient_of(data.to)
-    if to is None or len(to.subject or "") > SUBJECT_CHARACTERS_MAX:
-        raise RuleBroken("Say in one way whom this is for: open, a professional, or a role.", pointer="/to")
-    return Terms(
-        to=to,
-        slice=data.slice,
-        purpose=data.purpose,
-        seconds=data.seconds,
-        offer_seconds=data.offer_seconds,
-        is_unattended=data.unattended,
-        reason=_reason(data.reason),
-    )
-
-
-def _reason(reason: str | None) -> str | None:
-    if reason is not None and len(reason) > REASON_CHARACTERS_MAX:
-        raise RuleBroken(f"A reason can have {REASON_CHARACTERS_MAX} characters.", pointer="/reason")
-    return reason
+SHARING_ROUTES = (
+    offer_grant,
+    list_grants,
+    read_grant,
+    confirm_grant,
+    narrow_grant,
+    extend_grant,
+    end_grant,
+    end_all,
+)
 
 
 def _uuid(text: str) -> UUID:

@@ -5,13 +5,14 @@ from uuid import UUID
 
 import msgspec
 
-from fhir_profiles.slices import Slice, slice_problem
+from fhir_profiles.slices import NAMED_ITEMS_MAX, Slice, is_within, meet, slice_problem
 from server.sharing.grant import Grant, Recipient, Redeemer, Redemption, State
 
 LIVE_GRANTS_MAX = 50
 LIVE_OFFERS_MAX = 5
 ACCESS_SECONDS_DEFAULT = 24 * 3600
 ACCESS_SECONDS_MAX = 365 * 24 * 3600
+GUEST_SECONDS_MAX = 30 * 24 * 3600
 OPEN_OFFER_SECONDS_MAX = 600
 ADDRESSED_OFFER_SECONDS_MAX = 21 * 24 * 3600
 # A citizen with a professional before them answers within minutes; a forgotten question must not stay open.
@@ -44,6 +45,17 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     offer_seconds: int
     is_unattended: bool = False
     reason: str | None = None
+
+
+class Narrowing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a citizen asks to leave out of a grant, or when it should end sooner, or both.
+
+    `base_version` is the version of the grant they were looking at.
+    """
+
+    base_version: int
+    slice: Slice | None = None
+    ends_at: datetime | None = None
 
 
 def judge_terms(terms: Terms) -> Refused | None:
@@ -86,7 +98,7 @@ def offer_seconds_max(to: Recipient) -> int:
 
 def state_at(grant: Grant, now: datetime) -> State:
     """What the grant is at this moment."""
-    if grant.state in _OFFERED and now >= grant.use_by:
+    if grant.state in _OFFERED and now >= _last_use(grant):
         return "expired"
     if grant.state == "active" and not _is_before_end(grant, now):
         return "expired"
@@ -109,7 +121,7 @@ def over_since(grant: Grant, now: datetime) -> datetime | None:
         return None
     if grant.ended_at is not None:
         return grant.ended_at
-    return grant.ends_at if grant.state == "active" else grant.use_by
+    return grant.ends_at if grant.state == "active" else _last_use(grant)
 
 
 def is_for(to: Recipient, redeemer: Redeemer) -> bool:
@@ -166,15 +178,12 @@ def claim(grant: Grant, redemption: Redemption, now: datetime) -> Grant | Refuse
 
 
 def allow(grant: Grant, redemption_id: UUID, now: datetime) -> Grant | Refused:
-    """The grant in force, its length counted from this moment."""
+    """The grant in force, its length counted from this moment, but never past an end chosen before."""
     if refused := _not_waiting(grant, redemption_id, now):
         return refused
+    ends_at = _earlier(grant.ends_at, now + timedelta(seconds=grant.seconds))
     return msgspec.structs.replace(
-        grant,
-        version=grant.version + 1,
-        state="active",
-        redeemed_at=now,
-        ends_at=now + timedelta(seconds=grant.seconds),
+        grant, version=grant.version + 1, state="active", redeemed_at=now, ends_at=ends_at
     )
 
 
@@ -194,6 +203,53 @@ def end(grant: Grant, reason: str | None, now: datetime) -> Grant | Refused:
     )
 
 
+def narrow(grant: Grant, asked: Narrowing, now: datetime) -> Grant | Refused:
+    """The grant with just what was asked. Refused when that would show more, or show it for longer.
+
+    The grant itself when nothing changes. The caller has made sure that it is not over.
+    """
+    if refused := _unclear(asked):
+        return refused
+    if asked.slice is not None and not is_within(asked.slice, grant.slice):
+        return Refused("This would show something that is not shown now. Share anew instead.", "/slice")
+    if asked.ends_at is not None and asked.ends_at <= now:
+        return Refused("This time has passed. End the access instead.", "/ends_at")
+    if asked.ends_at is not None and grant.ends_at is not None and asked.ends_at > grant.ends_at:
+        return Refused("This would make access longer. Extend it instead.", "/ends_at")
+    return _narrowed(grant, asked.slice or grant.slice, asked.ends_at or grant.ends_at)
+
+
+def narrow_what_stands(grant: Grant, asked: Narrowing, now: datetime) -> Grant | Refused:
+    """The grant within both what stands and what was asked of an earlier version (ADR 0024).
+
+    The grant itself when nothing changes. Refused only for what makes no sense of itself.
+    """
+    if refused := _unclear(asked):
+        return refused
+    shared, ends_at = grant.slice, grant.ends_at
+    if asked.slice is not None:
+        shared = meet(grant.slice, asked.slice)
+    if len(shared.hide) + len(shared.add) > NAMED_ITEMS_MAX:
+        return Refused(f"At most {NAMED_ITEMS_MAX} items can be named. Look at what is shared now.", "/slice")
+    if asked.ends_at is not None:
+        # What was seen until this moment was seen while access lasted.
+        ends_at = _earlier(ends_at, max(asked.ends_at, now))
+    return _narrowed(grant, shared, ends_at)
+
+
+def extend(grant: Grant, ends_at: datetime, now: datetime) -> Grant | Refused:
+    """The grant until later than now planned, counted from when it was used. The caller checks it is live."""
+    if state_at(grant, now) != "active" or grant.redeemed_at is None or grant.ends_at is None:
+        return Refused("Only access that somebody has now can be made longer.")
+    if ends_at <= grant.ends_at:
+        return Refused("This would not make access longer.", "/ends_at")
+    seconds = GUEST_SECONDS_MAX if grant.to.kind == "guest" else ACCESS_SECONDS_MAX
+    if ends_at > grant.redeemed_at + timedelta(seconds=seconds):
+        days = seconds // 86_400
+        return Refused(f"Access can last at most {days} days from when it was first used.", "/ends_at")
+    return msgspec.structs.replace(grant, version=grant.version + 1, ends_at=ends_at)
+
+
 def holds(grant: Grant, subject: str, jkt: str) -> bool:
     """True for the professional who used the offer, with the key it was used with."""
     return grant.redeemer is not None and (grant.redeemer.subject, grant.redeemer.jkt) == (subject, jkt)
@@ -210,6 +266,28 @@ def _not_waiting(grant: Grant, redemption_id: UUID, now: datetime) -> Refused | 
     if state_at(grant, now) != "pending" or grant.redemption_id != redemption_id:
         return Refused("Nobody is waiting for your answer here any more.")
     return None
+
+
+def _unclear(asked: Narrowing) -> Refused | None:
+    if asked.slice is None and asked.ends_at is None:
+        return Refused("Say what should be shown from now on, or when access should end.")
+    problem = slice_problem(asked.slice) if asked.slice is not None else None
+    return Refused(problem, "/slice") if problem else None
+
+
+def _narrowed(grant: Grant, shared: Slice, ends_at: datetime | None) -> Grant:
+    if (shared, ends_at) == (grant.slice, grant.ends_at):
+        return grant
+    return msgspec.structs.replace(grant, version=grant.version + 1, slice=shared, ends_at=ends_at)
+
+
+def _earlier(one: datetime | None, other: datetime) -> datetime:
+    return other if one is None else min(one, other)
+
+
+def _last_use(grant: Grant) -> datetime:
+    """Until when an offer can be used: an end chosen before it was used comes first."""
+    return _earlier(grant.ends_at, grant.use_by)
 
 
 def _is_before_end(grant: Grant, now: datetime) -> bool:

@@ -126,7 +126,7 @@ def citizen_sentence(slots: GrantSlots) -> str:
     """What the citizen is told of the grant: what may be seen and what is kept back."""
     if not _says_what(slots):
         return _first_sentence(slots)
-    return " ".join((_first_sentence(slots), *_kept_back_sentences(slots)))
+    return " ".join((_first_sentence(slots), *_latest_sentences(slots), *_kept_back_sentences(slots)))
 
 
 def recipient_sentence(slots: GrantSlots) -> str:
@@ -142,6 +142,18 @@ def offered_line(slots: GrantSlots) -> str:
 def confirmed_line(slots: GrantSlots) -> str:
     """The log line for saying yes to a professional."""
     return f"You said yes to {slots.who.full}. {citizen_sentence(slots)}"
+
+
+def narrowed_line(slots: GrantSlots) -> str:
+    """The log line for showing less, or for less long."""
+    if slots.who.is_open:
+        return f"You reduced what a code opens. {citizen_sentence(slots)}"
+    return f"You reduced access for {slots.who.full}. {citizen_sentence(slots)}"
+
+
+def extended_line(slots: GrantSlots) -> str:
+    """The log line for making access longer."""
+    return f"You gave {slots.who.full} more time. {citizen_sentence(slots)}"
 
 
 def rejected_line(who: WhoSlots) -> str:
@@ -167,6 +179,26 @@ def looked_line(who: Who, kind: Kind, items: Sequence[LoggedItem], *, is_owner: 
     count = len({item[:2] for item in items})
     what = count_words(count, "item") if count else "nothing"
     return f"{subject} {_LOOKED.get(kind, 'looked at {}').format(what)}."
+
+
+def device_added_line(name: str) -> str:
+    """What the citizen reads when they let a phone hold a copy."""
+    return f"You let your phone '{plain_name(name)}' keep a copy of your record."
+
+
+def synced_line(name: str) -> str:
+    """What the citizen reads once a day of a phone of theirs."""
+    return f"Your phone '{plain_name(name)}' brought its copy of your record up to date."
+
+
+def device_ended_line(name: str) -> str:
+    """What the citizen reads when they end a phone's access."""
+    return f"You ended the access of your phone '{plain_name(name)}'. It is told to delete its copy."
+
+
+def device_wiped_line(name: str) -> str:
+    """What the citizen reads when an ended phone says that it did as it was told."""
+    return f"Your phone '{plain_name(name)}' says that it has deleted its copy of your record."
 
 
 def logged_who_slots(who: Who) -> WhoSlots:
@@ -229,6 +261,13 @@ def _first_sentence(slots: GrantSlots) -> str:
 def _until(slots: GrantSlots) -> str:
     assert slots.until is not None
     return until_words(slots.until, said_in=slots.said_in)
+
+
+def _latest_sentences(slots: GrantSlots) -> list[str]:
+    """The end that the citizen chose before anybody used the code."""
+    if slots.state not in {"draft", "offered", "pending"} or slots.until is None:
+        return []
+    return [f"Access will be over by {_until(slots)}."]
 
 
 def _kept_back_sentences(slots: GrantSlots) -> list[str]:

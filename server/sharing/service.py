@@ -1,22 +1,30 @@
-"""What a citizen does with grants: make one, look at them, say yes or no to a person (ending: ending.py)."""
+"""What a citizen does with grants: make one, look at them, say yes or no to a person, change or end one.
 
+What a phone may also have done while it was offline is prepared here as a Command, to be run in a transaction
+of somebody else's; the calls of the API run the same commands in one of their own.
+"""
+
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID, uuid4
 
 from server.audit import service as audit
 from server.audit.service import NOTHING_SEEN, Seen
-from server.errors import Busy, Conflict, LimitReached, NotFound, RuleBroken
+from server.errors import Conflict, LimitReached, NotFound, RuleBroken
 from server.identity.authenticate import require_recent_sign_in
-from server.sharing import changes, offers, rules, sentences, store
+from server.sharing import changes, rules, sentences, store
+from server.sharing.altering import Altering
 from server.sharing.authorise import who_redeemed
 from server.sharing.authority import Authority
 from server.sharing.ending import Ending
 from server.sharing.grant import Grant, Redemption, State
+from server.sharing.offering import Offered, Offering
 from server.sharing.offers import Offer
 from server.sharing.receipts import Receipt, ReceiptSigner
 from server.sharing.redemptions import PatientIdOf
-from server.sharing.rules import Refused, Terms
-from server.storage.directory_sharing import drop_offer, purge_expired
+from server.sharing.rules import Narrowing, Refused, Terms
+from server.storage.command import Command, carry_out
+from server.storage.directory_sharing import purge_expired
 from server.storage.engine import Storage
 from server.storage.session import ReadSession, WriteSession
 
@@ -36,6 +44,8 @@ class Sharing:
     def __init__(self, storage: Storage, signer: ReceiptSigner, patient_id_of: PatientIdOf) -> None:
         self._storage = storage
         self._patient_id_of = patient_id_of
+        self._offering = Offering(storage, patient_id_of)
+        self._altering = Altering(patient_id_of)
         self._ending = Ending(storage, signer, patient_id_of)
 
     async def forget_expired(self) -> None:
@@ -43,26 +53,26 @@ class Sharing:
         await self._storage.register(purge_expired)
 
     async def offer(self, authority: Authority, terms: Terms) -> tuple[Grant, Offer]:
-        """A new grant with the codes that lead to it.
-
-        StepUpNeeded when the citizen signed in too long ago, RuleBroken when the terms may not be had,
-        LimitReached when the record has no room for one more offer.
-        """
+        """A new grant with the codes that lead to it; see prepare_offer for what can be refused."""
         now = await self._storage.look_up(lambda session: session.now)
+        command = await self.prepare_offer(authority, terms, uuid4(), now)
+        made = await carry_out(self._storage, authority.record_id, command)
+        assert made.offer is not None
+        return made.grant, made.offer
+
+    async def prepare_offer(
+        self, authority: Authority, terms: Terms, grant_id: UUID, now: datetime
+    ) -> Command[Offered]:
+        """A command that makes a grant under this id, with the codes that lead to it.
+
+        Doing it again with the same id finds the same grant, and shows no code. StepUpNeeded when the citizen
+        signed in too long ago, RuleBroken when the terms may not be had, Conflict when the id names a grant
+        of someone else; the command raises LimitReached when the record has no room for one more offer.
+        """
         require_recent_sign_in(authority.principal, now)
         if refused := rules.judge_terms(terms):
             raise RuleBroken(refused.reason, pointer=refused.pointer)
-        grant_id = uuid4()
-        offer = await self._enter_offer(authority.record_id, grant_id, terms)
-
-        def command(session: WriteSession) -> Grant:
-            return self._make(session, authority, terms, grant_id=grant_id, offer=offer)
-
-        try:
-            return await self._storage.write(authority.record_id, command), offer
-        except BaseException:
-            await self._storage.register(lambda session: drop_offer(session, offer.offer_key, grant_id))
-            raise
+        return await self._offering.prepare(authority, terms, grant_id)
 
     async def every(self, record_id: UUID) -> list[GrantNow]:
         """Every grant of the record, newest first."""
@@ -120,37 +130,55 @@ class Sharing:
 
     async def end(self, authority: Authority, grant_id: UUID, reason: str | None) -> Receipt:
         """The receipt for ending a grant; the same one when it was over already. NotFound as for `one`."""
-        return await self._ending.end(authority, grant_id, reason)
+        command = await self.prepare_end(authority, grant_id, reason)
+        return await carry_out(self._storage, authority.record_id, command)
+
+    async def prepare_end(self, authority: Authority, grant_id: UUID, reason: str | None) -> Command[Receipt]:
+        """A command that ends a grant, whatever version the citizen was looking at; see `end`."""
+        return await self._ending.prepare_end(authority, grant_id, reason)
 
     async def end_all(self, authority: Authority) -> list[Receipt]:
         """A receipt for every grant and offer that this ended."""
-        return await self._ending.end_all(authority)
+        return await carry_out(self._storage, authority.record_id, await self.prepare_end_all(authority))
 
-    async def _enter_offer(self, record_id: UUID, grant_id: UUID, terms: Terms) -> Offer:
-        for _ in range(offers.NAME_TRIES_MAX):
-            offer = offers.new_offer()
-            entered = await self._storage.register(
-                lambda session, offer=offer: offers.enter_offer(
-                    session, offer, (record_id, grant_id), to=terms.to, seconds=terms.offer_seconds
-                )
-            )
-            if entered is not None:
-                return entered
-        raise Busy
+    async def prepare_end_all(self, authority: Authority) -> Command[list[Receipt]]:
+        """A command that ends whatever is live, waiting or offered, all at one moment."""
+        return await self._ending.prepare_end_all(authority)
 
-    def _make(
-        self, session: WriteSession, authority: Authority, terms: Terms, *, grant_id: UUID, offer: Offer
-    ) -> Grant:
-        session.lock_record()
-        if crowded := rules.judge_room(store.grants_of(session), session.now):
-            raise LimitReached(crowded.reason)
-        grant = rules.offered(
-            terms, grant_id, session.now, wording=sentences.WORDING_VERSION, offer_key=offer.offer_key
-        )
-        line = sentences.offered_line(sentences.slots_of(grant, "offered"))
-        entry = changes.line("grant", authority.who, grant, line)
-        changes.enter(session, grant, self._patient_id_of(session), entry)
-        return grant
+    async def narrow(self, authority: Authority, grant_id: UUID, asked: Narrowing) -> GrantNow:
+        """The grant as it stands after showing less. Stale unless it is of the version asked about."""
+        command = await self.prepare_narrow(authority, grant_id, asked, refuses_stale=True)
+        await carry_out(self._storage, authority.record_id, command)
+        return await self.one(authority.record_id, grant_id)
+
+    async def prepare_narrow(
+        self, authority: Authority, grant_id: UUID, asked: Narrowing, *, refuses_stale: bool = False
+    ) -> Command[Grant]:
+        """A command that lets a grant show less, or end sooner.
+
+        What was asked of an earlier version is done within what stands now, and what is over stays as it is;
+        with `refuses_stale` the first is Stale and the second Conflict. RuleBroken for an edit of the version
+        that stands which would show more.
+        """
+        return self._altering.prepare_narrow(authority, grant_id, asked, refuses_stale=refuses_stale)
+
+    async def extend(
+        self, authority: Authority, grant_id: UUID, base_version: int, ends_at: datetime
+    ) -> GrantNow:
+        """The grant as it stands with its later end; see prepare_extend."""
+        command = await self.prepare_extend(authority, grant_id, base_version, ends_at)
+        await carry_out(self._storage, authority.record_id, command)
+        return await self.one(authority.record_id, grant_id)
+
+    async def prepare_extend(
+        self, authority: Authority, grant_id: UUID, base_version: int, ends_at: datetime
+    ) -> Command[Grant]:
+        """A command that makes access last longer.
+
+        It raises Conflict for what is over, Stale for another version, StepUpNeeded when the citizen signed
+        in too long ago, RuleBroken for an end that is not later, or too late.
+        """
+        return self._altering.prepare_extend(authority, grant_id, base_version, ends_at)
 
     async def _with_seen(self, record_id: UUID, found: GrantNow) -> GrantNow:
         if found.grant.redeemed_at is None:

@@ -3,12 +3,9 @@
 import msgspec
 
 from fhir_profiles.slices import Slice
-from server.sharing.grant import Grant, Recipient, State
+from server.sharing.grant import Grant, State
 from server.sharing.receipts import Receipt
 from server.sharing.rules import ACCESS_SECONDS_DEFAULT, OPEN_OFFER_SECONDS_MAX
-
-SUBJECT_CHARACTERS_MAX = 200
-REASON_CHARACTERS_MAX = 1_000
 
 
 class NamedProfessional(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,6 +51,21 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     allow: bool
 
 
+class NarrowGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`POST /records/{rid}/grants/{gid}/narrow`: less, or for less long, or both."""
+
+    base_version: int
+    slice: Slice | None = None
+    ends_at: str | None = None
+
+
+class ExtendGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`POST /records/{rid}/grants/{gid}/extend`."""
+
+    base_version: int
+    ends_at: str
+
+
 class EndGrant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`POST /records/{rid}/grants/{gid}/end`."""
 
@@ -75,14 +87,14 @@ class OfferView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OfferedGrant(msgspec.Struct, frozen=True, kw_only=True):
-    """The answer to a new grant."""
+    """The answer to a new grant; without its offer when the codes were shown before."""
 
     grant_id: str
     version: int
     state: State
     sentence: str
     recipient_sentence: str
-    offer: OfferView
+    offer: OfferView | msgspec.UnsetType = msgspec.UNSET
 
 
 class RedeemerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,21 +168,6 @@ class EndedAll(msgspec.Struct, frozen=True):
 
     receipts: list[Receipt]
     devices_ended: int
-
-
-def recipient_of(to: To) -> Recipient | None:
-    """Whom the body names; None unless it names exactly one form, whole."""
-    role = (to.role_code, to.organisation)
-    forms = [to.open is not None, to.professional is not None, any(role), to.guest is not None]
-    if sum(forms) != 1 or to.open is False or any(role) != all(role):
-        return None
-    if to.professional is not None:
-        return Recipient(kind="professional", subject=to.professional.subject)
-    if to.guest is not None:
-        return Recipient(kind="guest", name=to.guest.name, organisation=to.guest.organisation)
-    if to.open:
-        return Recipient(kind="open")
-    return Recipient(kind="role", role_code=to.role_code, organisation=to.organisation)
 
 
 def slice_view(shared: Slice) -> SliceView:

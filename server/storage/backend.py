@@ -8,7 +8,7 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from server.storage.hot import Driver
+from server.storage.drivers import Driver
 
 T = TypeVar("T")
 

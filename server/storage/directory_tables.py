@@ -184,3 +184,38 @@ class SpentIdentifierRow(Directory, table=True):
 
     identifier_mac: bytes = Field(primary_key=True)
     expires_at: datetime = Field(sa_column=instant())
+
+
+class DeviceKeyRow(Directory, table=True):
+    """The key of a citizen's device -> their record and the device. `state`: 0 live, 1 ended, 2 wiped."""
+
+    __tablename__ = "device_key"
+
+    jkt_mac: bytes = Field(primary_key=True)
+    record_id: UUID
+    device_id: UUID
+    state: int = Field(default=0, sa_type=sa.SmallInteger)
+
+
+class CorrectionTaskRow(Directory, table=True):
+    """The corrections an organisation is asked for: its queue, in order of `moved_at`."""
+
+    __tablename__ = "correction_task"
+    __table_args__ = (sa.Index("correction_task_moved", "organisation_mac", "moved_at"),)
+
+    organisation_mac: bytes = Field(primary_key=True)
+    task_id: UUID = Field(primary_key=True)
+    record_id: UUID
+    moved_at: datetime = Field(sa_column=instant())
+
+
+class NoticeForRow(Directory, table=True):
+    """The notices for a person, in order of `created_at` -> the record that keeps each."""
+
+    __tablename__ = "notice_for"
+    __table_args__ = (sa.Index("notice_for_created", "recipient_mac", "created_at", "notice_id"),)
+
+    recipient_mac: bytes = Field(primary_key=True)
+    notice_id: UUID = Field(primary_key=True)
+    record_id: UUID
+    created_at: datetime = Field(sa_column=instant())

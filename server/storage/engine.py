@@ -17,6 +17,7 @@ from sqlmodel import col
 
 from server.errors import Conflict
 from server.storage.backend import Backend, SnapshotUnit, Unit
+from server.storage.feed_digest import digest_key
 from server.storage.hot import HotReads, HotWrites
 from server.storage.key_cache import KeyCache
 from server.storage.keys import KeyProvider
@@ -25,6 +26,7 @@ from server.storage.sealing import COMMITMENT_BYTES, KEY_BYTES, SealBroken, Seal
 from server.storage.session import DirectoryReads, DirectorySession, ReadSession, RecordUnknown, WriteSession
 from server.storage.sqlite import SqliteBackend, database_path
 from server.storage.tables import RecordKeyRow, RecordRow
+from sync.digest import Digest
 
 T = TypeVar("T")
 
@@ -189,5 +191,6 @@ def _insert_record(session: WriteSession, wrapped: bytes) -> None:
     if session.execute(statement).rowcount != 1:
         raise RecordExists
     session.execute(sa.insert(RecordKeyRow), {"record_id": record_id, "wrapped": wrapped})
+    session.hot.keep_digest(b"", Digest().root(digest_key(session.sealer)))
     log_id = os.urandom(LOG_ID_BYTES)
     session.hot.open_log(log_id, hashlib.sha256(log_id).digest())

@@ -4,23 +4,38 @@ Only this module and feed_staging.py write items, their versions, hidden items a
 bodies are sealed under their item key and version, so that a version moves to the history as it stands.
 """
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
-from fhir_profiles.heads import Head, decode_head
+from fhir_profiles.heads import Head
+from server.storage.feed_digest import (
+    Leaf,
+    Standing,
+    bucket_leaves,
+    counted,
+    digest_key,
+    digest_state,
+    ensure_digest,
+    entry_columns,
+    keep_digest,
+    rebuild_digest,
+    standing,
+)
+from server.storage.feed_hidden import drop_hidden, hidden, hidden_names, put_hidden
 from server.storage.feed_rows import (
     ERASED,
     GONE,
     KEPT_AS,
     LIVE,
     WITHHELD,
+    Body,
+    FeedItem,
     ItemErased,
+    Render,
     keep_versions,
     open_body,
     open_head,
@@ -35,10 +50,10 @@ from server.storage.feed_staging import (
     publish_staged,
     stage,
 )
-from server.storage.hot import FeedRow
+from server.storage.hot import SEQ_MAX, FeedRow
 from server.storage.sealing import Sealer
 from server.storage.session import ReadSession, WriteSession
-from server.storage.tables import HiddenItemRow, ItemVersionRow
+from server.storage.tables import ItemVersionRow
 
 __all__ = [
     "ERASED",
@@ -51,46 +66,39 @@ __all__ = [
     "FeedHead",
     "FeedItem",
     "ItemErased",
+    "Leaf",
     "Published",
     "Render",
     "StagedItem",
     "Stale",
+    "Standing",
     "Stored",
     "bodies",
     "body",
+    "bucket_leaves",
     "changes",
     "current",
     "current_head",
     "currents",
+    "digest_key",
+    "digest_state",
     "discard_staged",
     "drop_hidden",
+    "ensure_digest",
     "heads",
     "hidden",
     "hidden_names",
     "publish_staged",
     "put",
     "put_hidden",
+    "rebuild_digest",
     "stage",
+    "standing",
     "version_body",
     "versions",
 ]
 
 _MAY_BE_READ = (LIVE, GONE)
-# A hidden item is sealed for the hidden table alone: moved into the feed by hand, it does not open.
-_HIDDEN = "hidden"
-
-
-Render = Callable[[int, datetime], tuple[Head, bytes]]
-"""Makes an item's head and body once its version and instant are known."""
-
-
-class FeedItem(msgspec.Struct, frozen=True):
-    """A new version of an item, in the state it is to have."""
-
-    resource_type: str
-    logical_id: str
-    render: Render
-    state: int = LIVE
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -120,13 +128,6 @@ class FeedChange(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes
 
 
-class Body(msgspec.Struct, frozen=True):
-    """The served bytes of one version."""
-
-    version: int
-    body: bytes
-
-
 class Current(msgspec.Struct, frozen=True):
     """Where an item stands, for a writer: its version, its state and its head."""
 
@@ -142,17 +143,22 @@ def put(session: WriteSession, items: Sequence[FeedItem]) -> list[Stored]:
         return []
     keys = [session.sealer.item_key(item.resource_type, item.logical_id) for item in items]
     assert len(set(keys)) == len(keys), "One put holds one version of an item."
-    standing = {row.item_key: row for row in session.hot.items(keys)}
-    if any(row.state == ERASED for row in standing.values()):
+    digest = ensure_digest(session)
+    replaced = {row.item_key: row for row in session.hot.items(keys)}
+    if any(row.state == ERASED for row in replaced.values()):
         raise ItemErased
     rows: list[dict[str, Any]] = []
     stored: list[Stored] = []
     for seq, (item, key) in enumerate(zip(items, keys, strict=True), start=state.seq + 1):
-        row = _next_row(session, item, key, standing=standing.get(key), kept_as=KEPT_AS[item.state])
-        rows.append(row | {"seq": seq, "state": item.state, "batch": None})
+        row = _next_row(session, item, key, replaced.get(key))
+        rows.append(row | {"seq": seq})
         stored.append(Stored(row["version"], seq))
-    keep_versions(session, standing.values())
-    write_rows(session, rows, set(standing))
+    keep_versions(session, replaced.values())
+    write_rows(session, rows, set(replaced))
+    added = counted((row["bucket"], row["entry"]) for row in rows)
+    removed = counted((row.bucket, row.entry) for row in replaced.values())
+    digest.change(added, removed)
+    keep_digest(session, digest)
     session.hot.move_seq(state.seq + len(rows))
     return stored
 
@@ -166,9 +172,9 @@ def heads(session: ReadSession, after_seq: int, limit: int) -> list[FeedHead]:
     ]
 
 
-def changes(session: ReadSession, after_seq: int, limit: int) -> list[FeedChange]:
-    """The next rows in whatever state, opened: what a phone pulls."""
-    return [_change(session.sealer, row) for row in session.hot.feed_page(after_seq, limit)]
+def changes(session: ReadSession, after_seq: int, limit: int, *, upto: int = SEQ_MAX) -> list[FeedChange]:
+    """The next rows up to `upto` in whatever state, opened: what a phone pulls."""
+    return [_change(session.sealer, row) for row in session.hot.feed_page(after_seq, limit, upto)]
 
 
 def body(session: ReadSession, item_key: bytes) -> Body | None:
@@ -224,71 +230,21 @@ def version_body(session: ReadSession, item_key: bytes, version: int) -> bytes |
     return open_body(session.sealer, live[0]) if live else None
 
 
-def put_hidden(session: WriteSession, items: Sequence[FeedItem]) -> list[int]:
-    """Keeps items their source hides from the person, outside the feed. Answers each one's version there."""
-    session.lock_record()
-    numbers: list[int] = []
-    for item in items:
-        item_key = session.sealer.item_key(item.resource_type, item.logical_id)
-        row = _next_row(session, item, item_key, standing=_hidden_row(session, item_key), kept_as=_HIDDEN)
-        statement = insert(HiddenItemRow).values(row)
-        changed = {name: statement.excluded[name] for name in ("version", "head", "body")}
-        session.execute(
-            statement.on_conflict_do_update(index_elements=["record_id", "item_key"], set_=changed)
-        )
-        numbers.append(row["version"])
-    return numbers
-
-
-def hidden(session: ReadSession, item_key: bytes) -> tuple[Head, Body] | None:
-    """An item its source hides: for intake and for a release, never for a View."""
-    row = _hidden_row(session, item_key)
-    if row is None:
-        return None
-    head = decode_head(session.sealer.open(f"head/{_HIDDEN}", item_key, row.version, row.head))
-    return head, Body(row.version, session.sealer.open(f"body/{_HIDDEN}", item_key, row.version, row.body))
-
-
-def hidden_names(session: ReadSession) -> frozenset[tuple[str, str]]:
-    """(resource_type, logical_id) of every item its source hides: for intake, never for a View."""
-    rows = session.execute(
-        sa.select(col(HiddenItemRow.item_key), col(HiddenItemRow.version), col(HiddenItemRow.head)).where(
-            col(HiddenItemRow.record_id) == session.record_id
-        )
-    )
-    purpose = f"head/{_HIDDEN}"
-    opened = (
-        decode_head(session.sealer.open(purpose, key, version, sealed)) for key, version, sealed in rows
-    )
-    return frozenset((head.resource_type, head.logical_id) for head in opened)
-
-
-def drop_hidden(session: WriteSession, item_key: bytes) -> bool:
-    """Forgets a hidden item, once it is released into the feed; False when there was none."""
-    statement = sa.delete(HiddenItemRow).where(
-        col(HiddenItemRow.record_id) == session.record_id, col(HiddenItemRow.item_key) == item_key
-    )
-    return session.execute(statement).rowcount == 1
-
-
-class _Hidden(NamedTuple):
-    version: int
-    head: bytes
-    body: bytes
-
-
 def _next_row(
-    session: WriteSession,
-    item: FeedItem,
-    item_key: bytes,
-    *,
-    standing: FeedRow | _Hidden | None,
-    kept_as: str,
+    session: WriteSession, item: FeedItem, item_key: bytes, standing: FeedRow | None
 ) -> dict[str, Any]:
     version = 1 if standing is None else standing.version + 1
     rendered = item.render(version, session.now)
-    key = {"record_id": session.record_id, "item_key": item_key, "version": version}
-    return key | seal_version(session.sealer, item_key, version, rendered, kept_as=kept_as)
+    name = (item.resource_type, item.logical_id)
+    return {
+        "record_id": session.record_id,
+        "item_key": item_key,
+        "version": version,
+        "state": item.state,
+        "batch": None,
+        **seal_version(session.sealer, item_key, version, rendered, kept_as=KEPT_AS[item.state]),
+        **entry_columns(session.sealer, name, version, rendered[1], state=item.state),
+    }
 
 
 def _older(session: ReadSession, item_key: bytes, condition: sa.ColumnElement[bool]) -> list[FeedRow]:
@@ -300,16 +256,6 @@ def _older(session: ReadSession, item_key: bytes, condition: sa.ColumnElement[bo
         .order_by(col(table.version))
     )
     return [FeedRow(0, item_key, version, state, None, head, body) for version, state, head, body in rows]
-
-
-def _hidden_row(session: ReadSession, item_key: bytes) -> _Hidden | None:
-    table = HiddenItemRow
-    row = session.execute(
-        sa.select(col(table.version), col(table.head), col(table.body)).where(
-            col(table.record_id) == session.record_id, col(table.item_key) == item_key
-        )
-    ).one_or_none()
-    return None if row is None else _Hidden(*row)
 
 
 def _body(sealer: Sealer, row: FeedRow) -> Body:

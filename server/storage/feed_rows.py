@@ -1,8 +1,10 @@
 """The feed's rows as they stand in the tables: states, sealing, and the statements that write them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
@@ -24,7 +26,27 @@ KEPT_AS = {LIVE: "live", GONE: "gone", WITHHELD: "withheld", ERASED: "erased"}
 
 _HEAD_PURPOSES = {state: f"head/{kept_as}" for state, kept_as in KEPT_AS.items()}
 _BODY_PURPOSES = {state: f"body/{kept_as}" for state, kept_as in KEPT_AS.items()}
-_REPLACED = ("version", "seq", "state", "batch", "head", "body")
+_REPLACED = ("version", "seq", "state", "batch", "head", "body", "bucket", "entry")
+
+
+Render = Callable[[int, datetime], tuple[Head, bytes]]
+"""Makes an item's head and body once its version and instant are known."""
+
+
+class FeedItem(msgspec.Struct, frozen=True):
+    """A new version of an item, in the state it is to have."""
+
+    resource_type: str
+    logical_id: str
+    render: Render
+    state: int = LIVE
+
+
+class Body(msgspec.Struct, frozen=True):
+    """The served bytes of one version."""
+
+    version: int
+    body: bytes
 
 
 class SealedRow(Protocol):

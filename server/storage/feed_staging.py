@@ -10,12 +10,26 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col
 
 from fhir_profiles.heads import Head
+from server.storage.feed_digest import counted, ensure_digest, entry_columns, keep_digest
 from server.storage.feed_rows import KEPT_AS, LIVE, replace_on_conflict, seal_version
+from server.storage.hot import StagedRow
 from server.storage.session import WriteSession
 from server.storage.tables import ItemRow, ItemVersionRow, StagedItemRow
 
 _STAGED_KEY = ("record_id", "extract_id", "position")
-_PUBLISHED_COLUMNS = ("record_id", "item_key", "version", "seq", "state", "batch", "head", "body")
+_PUBLISHED_COLUMNS = (
+    "record_id",
+    "item_key",
+    "version",
+    "seq",
+    "state",
+    "batch",
+    "head",
+    "body",
+    "bucket",
+    "entry",
+)
+_STAGED_ANEW = ("item_key", "base_version", "head", "body", "bucket", "entry")
 _KEPT_COLUMNS = ("record_id", "item_key", "version", "state", "head", "body")
 
 
@@ -49,35 +63,51 @@ def stage(session: WriteSession, extract_id: UUID, items: Sequence[StagedItem]) 
     if not rows:
         return
     statement = insert(StagedItemRow)
-    changed = {name: statement.excluded[name] for name in ("item_key", "base_version", "head", "body")}
+    changed = {name: statement.excluded[name] for name in _STAGED_ANEW}
     statement = statement.on_conflict_do_update(index_elements=_STAGED_KEY, set_=changed)
     session.execute(statement, rows)
 
 
 def publish_staged(session: WriteSession, extract_id: UUID) -> Published | Stale:
-    """Puts all that is staged for the extract into the feed at once, or nothing when an item moved on."""
+    """Puts all that is staged for the extract into the feed at once, or nothing when an item moved on.
+
+    What was staged stays until `discard_staged`, which need not hold the record: to take it away costs about
+    as much as to publish it. Published again it is stale.
+    """
     state = session.lock_record()
-    stale = _stale_positions(session, extract_id)
-    if stale:
+    digest = ensure_digest(session)
+    rows = session.hot.staged(extract_id)
+    if stale := tuple(row.position for row in rows if _is_stale(row)):
         return Stale(stale)
-    _keep_replaced_versions(session, extract_id)
-    first_seq = state.seq + 1
-    session.execute(replace_on_conflict(_numbered(session, extract_id, first_seq), _PUBLISHED_COLUMNS))
-    count = discard_staged(session, extract_id)
-    session.hot.move_seq(state.seq + count)
-    return Published(first_seq, count)
+    if not rows:
+        return Published(state.seq + 1, 0)
+    _publish(session, extract_id, rows, state.seq + 1)
+    added = counted((row.bucket, row.entry) for row in rows)
+    digest.change(added, counted((row.standing_bucket, row.standing_entry) for row in rows))
+    keep_digest(session, digest)
+    session.hot.move_seq(state.seq + len(rows))
+    return Published(state.seq + 1, len(rows))
 
 
-def discard_staged(session: WriteSession, extract_id: UUID) -> int:
-    """Forgets what is staged for the extract. Answers how many items that was."""
-    return session.execute(sa.delete(StagedItemRow).where(*_of(session, extract_id))).rowcount
+def discard_staged(session: WriteSession, extract_id: UUID, *, at_most: int | None = None) -> int:
+    """Forgets what is staged for the extract, or as many items of it. Answers how many items that was."""
+    condition = _of(session, extract_id)
+    if at_most is not None:
+        position = col(StagedItemRow.position)
+        first = sa.select(position).where(*condition).order_by(position).limit(at_most)
+        condition = (*condition, position.in_(first))
+    return session.execute(sa.delete(StagedItemRow).where(*condition)).rowcount
 
 
 def _staged_row(session: WriteSession, extract_id: UUID, item: StagedItem) -> dict[str, Any]:
     item_key = session.sealer.item_key(item.resource_type, item.logical_id)
     version = item.base_version + 1
     sealed = seal_version(session.sealer, item_key, version, (item.head, item.body), kept_as=KEPT_AS[LIVE])
-    return sealed | {
+    name = (item.resource_type, item.logical_id)
+    entry = entry_columns(session.sealer, name, version, item.body)
+    return {
+        **sealed,
+        **entry,
         "record_id": session.record_id,
         "extract_id": extract_id,
         "position": item.position,
@@ -100,15 +130,18 @@ def _standing_item() -> sa.ColumnElement[bool]:
     )
 
 
-def _stale_positions(session: WriteSession, extract_id: UUID) -> tuple[int, ...]:
-    statement = (
-        sa.select(col(StagedItemRow.position))
-        .join(ItemRow, _standing_item(), isouter=True)
-        .where(*_of(session, extract_id))
-        .where(sa.func.coalesce(col(ItemRow.version), 0) != col(StagedItemRow.base_version))
-        .order_by(col(StagedItemRow.position))
-    )
-    return tuple(session.execute(statement).scalars())
+def _is_stale(row: StagedRow) -> bool:
+    """Whether the item moved on, or was staged by a version of Held that kept no digest."""
+    return (row.standing_version or 0) != row.base_version or row.entry is None
+
+
+def _publish(session: WriteSession, extract_id: UUID, rows: Sequence[StagedRow], first_seq: int) -> None:
+    source = _numbered(session, extract_id, first_seq)
+    if all(row.standing_version is None for row in rows):
+        session.execute(sa.insert(ItemRow).from_select(_PUBLISHED_COLUMNS, source))
+        return
+    _keep_replaced_versions(session, extract_id)
+    session.execute(replace_on_conflict(source, _PUBLISHED_COLUMNS))
 
 
 def _keep_replaced_versions(session: WriteSession, extract_id: UUID) -> None:
@@ -129,4 +162,6 @@ def _numbered(session: WriteSession, extract_id: UUID, first_seq: int) -> sa.Sel
         sa.literal(first_seq, sa.BigInteger),
         col(StagedItemRow.head),
         col(StagedItemRow.body),
+        col(StagedItemRow.bucket),
+        col(StagedItemRow.entry),
     ).where(*_of(session, extract_id))

@@ -19,7 +19,7 @@ from sqlalchemy.util import await_only
 
 from server.errors import Busy
 from server.storage.backend import LOCK_SECONDS_MAX, STATEMENT_SECONDS_MAX, Scope, Unit, answerable
-from server.storage.hot import AsyncpgConnection, PostgresDriver
+from server.storage.drivers import AsyncpgConnection, PostgresDriver
 from server.storage.postgres_checks import refuse_unsafe_role
 from server.storage.postgres_errors import is_busy, is_worth_another_try
 

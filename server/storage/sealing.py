@@ -58,7 +58,7 @@ class Sealer:
     Subkeys are derived once and kept, so a Sealer is worth keeping too.
     """
 
-    __slots__ = ("_ciphers", "_key", "_mac_keys", "_owner", "_prefixes")
+    __slots__ = ("_ciphers", "_key", "_mac_keys", "_owner", "_prefixes", "_secrets")
 
     def __init__(self, owner: bytes, key: bytes) -> None:
         assert len(key) == KEY_BYTES
@@ -67,6 +67,7 @@ class Sealer:
         self._ciphers: dict[str, AESGCM] = {}
         self._prefixes: dict[str, bytes] = {}
         self._mac_keys: dict[str, bytes] = {}
+        self._secrets: dict[str, bytes] = {}
 
     @classmethod
     def of_record(cls, record_id: UUID, key: bytes) -> "Sealer":
@@ -130,7 +131,10 @@ class Sealer:
 
     def secret(self, purpose: str) -> bytes:
         """32 bytes for a purpose of the caller's own, such as a digest key given to a phone."""
-        return derive(self._key, b"held/secret/" + purpose.encode())
+        secret = self._secrets.get(purpose)
+        if secret is None:
+            secret = self._secrets[purpose] = derive(self._key, b"held/secret/" + purpose.encode())
+        return secret
 
     def commitment(self) -> bytes:
         """A value that only this key gives: AES-GCM alone would let one sealed text open under two keys."""

@@ -24,10 +24,11 @@ class RecordUnknown(NotFound):
 
 
 class RecordState(NamedTuple):
-    """Where a record's feed stands."""
+    """Where a record's feed stands. The tombstones up to `floor` were dropped."""
 
     seq: int
     epoch: int
+    floor: int
 
 
 class LockOrderBroken(Exception):

@@ -19,7 +19,7 @@ from sqlalchemy import exc
 
 from server.errors import Busy
 from server.storage.backend import LOCK_SECONDS_MAX, Scope, StorageUnsafe, Unit
-from server.storage.hot import SqliteDriver
+from server.storage.drivers import SqliteDriver
 from server.storage.sqlite_writer import SqliteWriter
 
 T = TypeVar("T")

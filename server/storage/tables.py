@@ -73,10 +73,17 @@ class RecordKeyRow(RecordOwned, table=True):
 
 
 class ItemRow(RecordOwned, table=True):
-    """The current version of one FHIR resource: one row of the feed."""
+    """The current version of one FHIR resource: one row of the feed.
+
+    `entry` is what it adds to its `bucket` of the record's digest; both are None unless it is live, and in a
+    record whose digest was never counted.
+    """
 
     __tablename__ = "item"
-    __table_args__ = (sa.UniqueConstraint("record_id", "seq", name="item_seq"),)
+    __table_args__ = (
+        sa.UniqueConstraint("record_id", "seq", name="item_seq"),
+        sa.Index("item_by_bucket", "record_id", "bucket"),
+    )
 
     item_key: bytes = Field(primary_key=True)
     version: int
@@ -85,6 +92,8 @@ class ItemRow(RecordOwned, table=True):
     batch: int | None = Field(default=None, sa_type=sa.BigInteger)
     head: bytes
     body: bytes
+    bucket: int | None = Field(default=None, sa_type=sa.SmallInteger)
+    entry: bytes | None = None
 
 
 class ItemVersionRow(RecordOwned, table=True):
@@ -122,6 +131,29 @@ class StagedItemRow(RecordOwned, table=True):
     base_version: int
     head: bytes
     body: bytes
+    bucket: int | None = Field(default=None, sa_type=sa.SmallInteger)
+    entry: bytes | None = None
+
+
+class RecordDigestRow(RecordOwned, table=True):
+    """The digest of a record's live items (sync/digest.py): its state, empty for no items, and its root.
+
+    A record that was made before there were digests has no row until one is counted.
+    """
+
+    __tablename__ = "record_digest"
+
+    sums: bytes
+    root: bytes
+
+
+class QuestionedItemRow(RecordOwned, table=True):
+    """An item the person says is wrong, while nobody has settled it: every View marks it."""
+
+    __tablename__ = "questioned_item"
+
+    item_key: bytes = Field(primary_key=True)
+    correction_id: UUID = Field(primary_key=True)
 
 
 class StoredOutcomeRow(RecordOwned, table=True):

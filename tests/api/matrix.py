@@ -86,6 +86,7 @@ class MatrixWorld:
         offered = await offer(owner, SLICE)
         amina_id, ben_id = await record_id_of(owner), await record_id_of(ben)
         await owner.expect(200, "POST", f"/records/{amina_id}/grants/{ended.grant_id}/end", json={})
+        await self._register_phones(owner, ben, amina_id=amina_id, ben_id=ben_id)
         await self._name_targets(
             owner, ben, amina_id=amina_id, ben_id=ben_id, live=live, of_ben=of_ben, offered=offered
         )
@@ -97,6 +98,26 @@ class MatrixWorld:
         report = await self.world.push(extract_for(person, person.given_name.upper()))
         assert report["state"] == "done", report
         return client
+
+    async def _register_phones(
+        self, owner: HeldClient, ben: HeldClient, *, amina_id: str, ben_id: str
+    ) -> None:
+        """The owners' own keys are phones'; both have a tablet too, which may be ended."""
+        tablet, tablet_of_ben = await self.world.sign_in(AMINA), await self.world.sign_in(BEN)
+        devices: dict[str, str] = {"absent": str(uuid4())}
+        segments: dict[str, str] = {"absent": "x"}
+        for state, client, record_id in (
+            ("this", owner, amina_id),
+            ("own", tablet, amina_id),
+            ("foreign", ben, ben_id),
+            ("foreign", tablet_of_ben, ben_id),
+        ):
+            path, body = f"/sync/v1/records/{record_id}", {"key": client.key.jwk}
+            devices[state] = (await client.expect(201, "POST", f"{path}/devices", json=body))["deviceId"]
+            found = await client.expect(200, "GET", f"{path}/snapshot")
+            segments[state] = found["segments"][0]["hash"]
+        devices.pop("this")
+        self.values |= {"device_id": devices, "name": segments}
 
     async def _name_targets(
         self,
@@ -118,7 +139,7 @@ class MatrixWorld:
         practice = await self.world.integrator_client(self.world.practice)
         report = await self.world.push(extract_for(AMINA, "AMINA"))
         assert practice.token
-        self.values = {
+        self.values |= {
             "record_id": {"own": amina_id, "foreign": ben_id, "absent": str(uuid4())},
             "grant_id": {
                 "own": live.grant_id,
@@ -129,8 +150,15 @@ class MatrixWorld:
             "logical_id": found,
             "patient_id": {"own": live.patient_id, "foreign": of_ben.patient_id, "absent": str(uuid4())},
             "extract_id": {"own": report["extract_id"], "absent": str(uuid4())},
+            "correction_id": {"own": await self._questioned(owner, amina_id), "absent": str(uuid4())},
+            "notice_id": {"absent": str(uuid4())},
             "organisation": {"own": "B86001", "absent": "Z99999"},
         }
+
+    async def _questioned(self, owner: HeldClient, record_id: str) -> str:
+        body = {"kind": "missing", "should_say": "AMINA-asthma is not there."}
+        asked = await owner.expect(201, "POST", f"/records/{record_id}/corrections", json=body)
+        return asked["correction_id"]
 
     async def _name_actors(
         self,
@@ -166,7 +194,12 @@ class MatrixWorld:
             Actor(
                 "reader whose access ran out", short.client, frozenset(), has_token=False, seconds_ahead=60
             ),
-            Actor("linked integrator", await self.world.integrator_client(self.world.practice), frozenset()),
+            Actor(
+                "linked integrator",
+                await self.world.integrator_client(self.world.practice),
+                # Amina asked this organisation to put something right, in these words.
+                frozenset({"AMINA-asthma"}),
+            ),
             Actor("other integrator", await self.world.integrator_client(self.world.hospital), frozenset()),
         ]
         self.actors = {actor.name: actor for actor in actors}
@@ -209,6 +242,9 @@ class MatrixWorld:
                     )
                 case _:
                     samples.append([(name, state, value) for state, value in self.values[name].items()])
+        if route.path == "/fhir/{resource_type}/{logical_id}":
+            task_id = self.values["correction_id"]["own"]
+            yield Target("task=own", {"resource_type": "Task", "logical_id": task_id})
         for chosen in _product(samples):
             state = " ".join(f"{name}={state}" for name, state, _ in chosen if state) or "-"
             yield Target(state, {name: value for name, _, value in chosen})

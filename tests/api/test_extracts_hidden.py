@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from server.storage import feed
-from tests.extracts import NOPAT, condition, identified, observation
+from tests.extracts import NOPAT, Resource, condition, identified, observation
 from tests.intake_world import IntakeWorld, intake_world, only
 
 HIDDEN = {"meta": {"security": [NOPAT]}}
@@ -37,24 +36,57 @@ async def test_a_hidden_item_is_kept_beside_the_feed(tmp_path: Path, label: dict
         assert extract_lines[0]["listed"] == 1
 
 
-async def test_no_visible_item_names_a_hidden_one(tmp_path: Path) -> None:
+async def test_a_reference_to_a_hidden_item_is_as_one_to_nothing(tmp_path: Path) -> None:
     async with intake_world(tmp_path) as world:
-        visible = observation(
-            "seen",
-            hasMember=[{"reference": "Observation/hid"}],
-            text={
-                "status": "generated",
-                "div": '<div xmlns="http://www.w3.org/1999/xhtml">see the other</div>',
-            },
-        )
-        report = await world.send_items(visible, observation("hid", **HIDDEN))
-        served = only(await world.served_items("Observation"))
-        assert "hasMember" not in served
-        assert "text" not in served
-        assert report["items"][2]["id"] not in msgspec.json.encode(served).decode()
-        later = await world.send_items(observation("later", hasMember=[{"reference": "Observation/hid"}]))
-        assert later["counts"]["new"] == 1
-        assert all("hasMember" not in item for item in await world.served_items("Observation"))
+        hidden = identified(observation("hid", **HIDDEN), "an-identifier")
+        report = await world.send_items(referring("hid"), referring("absent"), hidden)
+        await world.send_items(referring("hid", "later"))
+        served = await world.served_items("Observation")
+        assert len(served) == 3
+        for item in served:
+            (member,) = item["hasMember"]
+            assert list(member) == ["reference"]
+            assert member["reference"] != f"Observation/{report['items'][3]['id']}"
+            assert (await world.owner.call("GET", f"/fhir/{member['reference']}")).status_code == 404
+            assert item["performer"] == [
+                {"reference": item["performer"][0]["reference"], "display": "Dr Gale"}
+            ]
+            assert item["text"]["div"]
+
+
+async def test_a_display_stays_beside_a_reference_to_what_is_there(tmp_path: Path) -> None:
+    async with intake_world(tmp_path) as world:
+        await world.send_items(referring("result"), observation("result"))
+        await world.send_items(referring("result", "later"))
+        served = [item for item in await world.served_items("Observation") if "hasMember" in item]
+        assert [item["hasMember"][0]["display"] for item in served] == ["MARKER-said", "MARKER-said"]
+
+
+async def test_what_cannot_stand_without_a_hidden_item_is_hidden_and_named_by_nothing(tmp_path: Path) -> None:
+    async with intake_world(tmp_path) as world:
+        request = {
+            "resourceType": "MedicationRequest", "id": "m", "status": "active", "intent": "order",
+            "medicationReference": {"reference": "Medication/hid"}, "subject": {"reference": "Patient/pat"},
+        }  # fmt: skip
+        medicine = {"resourceType": "Medication", "id": "hid", **HIDDEN}
+        extension = {
+            "url": "https://supplier.example/of",
+            "valueReference": {"reference": "MedicationRequest/m", "display": "MARKER-said"},
+        }
+        await world.send_items(observation(extension=[extension]), request, medicine)
+        assert await world.clinical_types() == ["Observation"]
+        assert await hidden_names(world) == ["Medication", "MedicationRequest"]
+        assert "MARKER-said" not in str(await world.served_items("Observation"))
+
+
+def referring(target: str, source_id: str | None = None) -> Resource:
+    """A result that names another, and whoever made it."""
+    return observation(
+        source_id or f"of-{target}",
+        hasMember=[{"reference": f"Observation/{target}", "display": "MARKER-said"}],
+        performer=[{"reference": "Practitioner/absent", "display": "Dr Gale"}],
+        text={"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">Seen</div>'},
+    )
 
 
 async def test_an_extract_of_hidden_items_alone_moves_no_seq(tmp_path: Path) -> None:

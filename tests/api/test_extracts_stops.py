@@ -6,8 +6,9 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 
-from server.intake import work
+from server.intake import background, work
 from server.intake.service import Intake
 from server.storage import directory_intake
 from server.storage.session import WriteSession
@@ -65,6 +66,32 @@ async def test_a_stop_at_any_step_leaves_nothing_half_done(
         assert (await report_of(world, answer.headers["Location"]))["new"] == 250
         # 250 items and one Provenance, in one batch.
         assert await world.seq() == seq + 251
+
+
+async def test_what_was_staged_is_taken_away_after_a_stop_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut_off(*args: Any) -> None:
+        raise PowerCut
+
+    async with intake_world(tmp_path) as world:
+
+        async def count_staged() -> int:
+            statement = sa.text("SELECT count(*) FROM staged_item")
+            return await world.held.parts.storage.read(
+                world.record_id, lambda session: session.execute(statement).scalar_one()
+            )
+
+        with monkeypatch.context() as patched:
+            patched.setattr(background, "forget_staged", cut_off)
+            answer = await world.post(world.about_amina(*[observation(f"o{index}") for index in range(520)]))
+            await world.held.parts.intake.settled()
+            assert await count_staged() > 520
+        seq = await world.seq()
+        await restart(world)
+        assert await count_staged() == 0
+        assert await world.seq() == seq
+        assert (await report_of(world, answer.headers["Location"]))["new"] == 520
 
 
 async def test_a_stop_before_the_answer_leaves_nothing_but_a_free_key(

@@ -11,12 +11,15 @@ import httpx
 import pytest
 
 from server.commands.held_client import HeldClient
+from server.devices_sync import limits
 from server.http import front_door, places, receiving
 from server.identity.tokens import TOKEN_CHARACTERS_MAX, TokenRefused, take_apart
 from server.records.service import ANSWER_BYTES_MAX
+from tests.api.matrix import PLAIN
+from tests.api.phones import Phone, delete, mid, new_phone
 from tests.extracts import bundle, encoded, observation, patient
 from tests.held_app import served_held
-from tests.world import AMINA, EVERYONE, World, extract_for, push, record_id_of
+from tests.world import AMINA, EVERYONE, World, extract_for, push
 
 FHIR_JSON = {"Content-Type": "application/fhir+json"}
 MB = 1024 * 1024
@@ -28,11 +31,12 @@ WITHIN = "within"
 class Scene:
     """A filled record, its owner, a doctor, a sender."""
 
-    def __init__(self, world: World, owner: HeldClient, sender: HeldClient, record_id: str) -> None:
+    def __init__(self, world: World, owner: HeldClient, sender: HeldClient, phone: Phone) -> None:
         self.world = world
         self.owner = owner
         self.sender = sender
-        self.record_id = record_id
+        self.phone = phone
+        self.record_id = phone.record_id
 
     async def send(self, content: bytes, query: str = "?dry_run=true") -> httpx.Response:
         """An extract that nothing is kept of."""
@@ -63,7 +67,7 @@ async def opened_scene(folder: Path) -> AsyncIterator[Scene]:
         await world.link(owner)
         await world.push(extract_for(AMINA, "AMINA"))
         sender = await world.integrator_client(world.practice)
-        yield Scene(world, owner, sender, await record_id_of(owner))
+        yield Scene(world, owner, sender, await new_phone(world, AMINA))
 
 
 async def with_headers(scene: Scene, size: int) -> httpx.Response:
@@ -102,6 +106,31 @@ async def with_form(scene: Scene, size: int) -> httpx.Response:
     form = "token=".ljust(size - len("&client_id=held-phone"), "x") + "&client_id=held-phone"
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     return await scene.owner.http.post("/oauth/revoke", content=form, headers=headers)
+
+
+async def with_push(scene: Scene, size: int) -> httpx.Response:
+    body = json.dumps({"deviceId": scene.phone.device_id, "mutations": []}).encode()
+    headers = {"Content-Type": "application/json"}
+    return await scene.phone.call("POST", "mutations", content=body.ljust(size), headers=headers)
+
+
+async def with_mutations(scene: Scene, count: int) -> httpx.Response:
+    first = delete({"type": "Observation", "id": PLAIN}, 1)
+    return await scene.phone.send(*[first | {"mid": mid()} for _ in range(count)])
+
+
+async def with_items(scene: Scene, count: int) -> httpx.Response:
+    items = [["Condition", f"c{number}"] for number in range(count)]
+    return await scene.phone.call("POST", "fetch", json={"items": items})
+
+
+def pulling(query: Callable[[int], str]) -> Callable[[Scene, int], Awaitable[httpx.Response]]:
+    """Pulls with a query made for this size."""
+
+    async def send(scene: Scene, size: int) -> httpx.Response:
+        return await scene.phone.call("GET", f"changes?{query(size)}")
+
+    return send
 
 
 def in_extract(value: Callable[[int], str]) -> Callable[[Scene, int], Awaitable[httpx.Response]]:
@@ -158,6 +187,12 @@ LIMITS = {
     "search text": Limit(4_096, getting(lambda n: f"/fhir/Condition?code={'x' * (n - 4)}"), 400),
     "grant length": Limit(YEAR, granting(lambda n: {"seconds": n}), 422, "business-rule"),
     "open offer's life": Limit(600, granting(lambda n: {"offer_seconds": n}), 422, "business-rule"),
+    "push": Limit(512 * 1024, with_push, 413, "limits"),
+    "mutations of a push": Limit(100, with_mutations, 413, "limits"),
+    "items of a fetch": Limit(500, with_items, 413, "limits"),
+    "rows of a sync page": Limit(500, pulling(lambda n: f"limit={n}"), 400, "bad-request"),
+    "bytes of a sync page": Limit(MB, pulling(lambda n: f"bytes={n}"), 400, "bad-request"),
+    "wait for changes": Limit(50, pulling(lambda n: f"wait={n}"), 400, "bad-request"),
     "reason": Limit(1_000, granting(lambda n: {"reason": "x" * n}), 422, "business-rule"),
 }
 HEAVY = {
@@ -219,6 +254,29 @@ async def test_an_answer_of_ten_megabytes_is_given_and_a_byte_more_is_not(tmp_pa
             )
             assert await scene.log_size() - before == (1 if statuses[-1] == 200 else 0)
         assert statuses == [200, 200, 413]
+
+
+async def test_the_sixty_first_push_of_a_minute_has_to_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert limits.PUSHES_PER_MINUTE == 60
+    async with opened_scene(tmp_path) as scene:
+        sync, minute = scene.world.held.parts.devices_sync, [1_000.0]
+        monkeypatch.setattr(sync, "push_pace", limits.Pace(limits.PUSHES_PER_MINUTE, lambda: minute[0]))
+        statuses = [(await scene.phone.send()).status_code for _ in range(60)]
+        assert set(statuses) == {200}
+        slow = await scene.phone.send()
+        assert (slow.status_code, slow.json()["code"], slow.headers["Retry-After"]) == (429, "slow", "20")
+        assert (await scene.phone.call("GET", "changes")).status_code == 200
+        minute[0] += 20
+        assert (await scene.phone.send()).status_code == 200
+
+
+async def test_what_is_over_a_limit_of_sync_is_told_the_limits(tmp_path: Path) -> None:
+    async with opened_scene(tmp_path) as scene:
+        for refused in (await with_push(scene, 512 * 1024 + 1), await with_mutations(scene, 101)):
+            assert refused.json()["limits"] == json.loads(refused.headers["Sync-Limits"])
+            assert refused.json()["limits"] == scene.phone.registered["limits"]
 
 
 async def test_a_fifth_request_of_one_token_has_to_wait(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -153,6 +153,8 @@ async def test_nobody_but_the_owner_reaches_the_grants(world: World) -> None:
         ("POST", f"{record}/grants", GRANT),
         ("GET", path, None),
         ("POST", f"{path}/confirm", answer),
+        ("POST", f"{path}/narrow", {"base_version": 3, "slice": {"current": False}}),
+        ("POST", f"{path}/extend", {"base_version": 3, "ends_at": "2100-01-01T00:00:00Z"}),
         ("POST", f"{path}/end", {}),
         ("POST", f"{record}/end-all", {}),
     ]
@@ -162,7 +164,8 @@ async def test_nobody_but_the_owner_reaches_the_grants(world: World) -> None:
             assert refused.status_code == 404, (method, url, refused.text)
             assert refused.json()["code"] == "not-found"
         assert (await _call(nobody, method, url, body)).status_code == 401
-    assert (await owner.expect(200, "GET", path))["state"] == "active"
+    shown = await owner.expect(200, "GET", path)
+    assert (shown["state"], shown["version"]) == ("active", 3)
 
 
 async def test_a_body_that_is_not_understood_is_refused(world: World) -> None:
@@ -206,6 +209,92 @@ async def test_an_offer_needs_a_fresh_sign_in_and_an_end_does_not(world: World) 
     assert refused.status_code == 401
     assert 'error="insufficient_user_authentication"' in refused.headers["WWW-Authenticate"]
     await owner.expect(200, "POST", f"/records/{record_id}/grants/{shared.grant_id}/end", json={})
+
+
+async def test_less_is_shown_from_the_moment_it_is_asked_for(world: World) -> None:
+    owner, doctor = await world.sign_in(AMINA), await world.sign_in(PATEL)
+    record_id = await record_id_of(owner)
+    shared = await redeem(owner, doctor, await offer(owner, {"categories": ["medicines", "problems"]}))
+    path = f"/records/{record_id}/grants/{shared.grant_id}"
+    less = {"base_version": 3, "slice": {"categories": ["problems"], "hide": ["Condition/2"]}}
+    shown = await owner.expect(200, "POST", f"{path}/narrow", json=less)
+    assert shown == await owner.expect(200, "GET", path)
+    assert (shown["version"], shown["slice"]["categories"]) == (4, ["problems"])
+    assert "the item you kept back" in shown["sentence"]
+
+    stopped = await shared.client.call("GET", "/fhir/Condition")
+    assert stopped.status_code == 401
+    assert 'error="invalid_token"' in stopped.headers["WWW-Authenticate"]
+    renewed = (await doctor.exchange(shared.grant_id, ACCESS_GRANT)).json()
+    assert renewed["grant_version"] == 4
+    assert "kept back" not in json.dumps(renewed)
+    reader = doctor.with_token(renewed["access_token"])
+    assert (await reader.call("GET", "/fhir/Condition")).status_code == 200
+    consent = await owner.expect(200, "GET", f"/fhir/Consent/{shared.grant_id}")
+    assert consent["extension"] == [{"url": "urn:held:extension:grant-version", "valueInteger": 4}]
+    logged = (await owner.expect(200, "GET", f"/records/{record_id}/log"))["entries"]
+    assert [entry["sentence"] for entry in logged if entry["sentence"].startswith("You reduced access")]
+
+
+async def test_what_is_not_less_or_not_of_what_stands_is_refused(world: World) -> None:
+    owner, doctor = await world.sign_in(AMINA), await world.sign_in(PATEL)
+    shared = await redeem(owner, doctor, await offer(owner, {"categories": ["medicines"]}))
+    path = f"/records/{await record_id_of(owner)}/grants/{shared.grant_id}"
+    ends_at = (await owner.expect(200, "GET", path))["ends_at"]
+    more = {"categories": ["medicines", "problems"]}
+    bad: list[tuple[int, str, dict[str, Any]]] = [
+        (422, "narrow", {"base_version": 3, "slice": more}),
+        (422, "narrow", {"base_version": 3, "ends_at": "2100-01-01T00:00:00Z"}),
+        (422, "narrow", {"base_version": 3, "ends_at": "2020-01-01T00:00:00Z"}),
+        (422, "narrow", {"base_version": 3}),
+        (409, "narrow", {"base_version": 2, "slice": {"current": False}}),
+        (409, "extend", {"base_version": 4, "ends_at": "2100-01-01T00:00:00Z"}),
+        (422, "extend", {"base_version": 3, "ends_at": "2100-01-01T00:00:00Z"}),
+        (422, "extend", {"base_version": 3, "ends_at": ends_at}),
+        (422, "extend", {"base_version": 3, "ends_at": "9999-12-31T23:59:59-12:00"}),
+        (422, "extend", {"base_version": 3, "ends_at": "0001-01-01T00:00:00+12:00"}),
+        (422, "extend", {"base_version": 3, "ends_at": "2100-01-01T00:00:00"}),
+        (422, "extend", {"base_version": 3, "ends_at": "4102444800"}),
+        (422, "narrow", {"base_version": 3, "ends_at": "on Friday"}),
+        (400, "extend", {"base_version": 3, "ends_at": 4_102_444_800}),
+        (400, "extend", {"base_version": 3}),
+        (400, "extend", {"base_version": "three", "ends_at": "2100-01-01T00:00:00Z"}),
+        (400, "narrow", {"slice": {"current": False}}),
+        (400, "narrow", {"base_version": 3, "slice": {"current": False}, "forever": True}),
+    ]
+    for status, call, body in bad:
+        refused = await owner.call("POST", f"{path}/{call}", json=body)
+        assert refused.status_code == status, (call, body, refused.text)
+    assert (await owner.call("POST", f"{path}/narrow", json=bad[4][2])).json()["code"] == "stale"
+    assert (await owner.call("POST", f"{path}/narrow", json=bad[0][2])).json()["code"] == "business-rule"
+    assert (await owner.expect(200, "GET", path))["version"] == 3
+    assert (await shared.client.call("GET", "/fhir/Condition")).status_code == 200
+    await owner.expect(200, "POST", f"{path}/end", json={})
+    for call, body in (("narrow", {"slice": {"current": False}}), ("extend", {"ends_at": ends_at})):
+        refused = await owner.call("POST", f"{path}/{call}", json={"base_version": 4, **body})
+        assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+
+
+async def test_more_time_needs_a_fresh_sign_in_and_less_does_not(world: World) -> None:
+    owner, doctor = await world.sign_in(AMINA), await world.sign_in(PATEL)
+    record_id = await record_id_of(owner)
+    shared = await redeem(owner, doctor, await offer(owner, {"categories": ["medicines"]}))
+    path = f"/records/{record_id}/grants/{shared.grant_id}"
+    ends_at = datetime.fromisoformat((await owner.expect(200, "GET", path))["ends_at"])
+    later = (ends_at + timedelta(days=6)).isoformat()
+    shown = await owner.expect(200, "POST", f"{path}/extend", json={"base_version": 3, "ends_at": later})
+    assert datetime.fromisoformat(shown["ends_at"]) == ends_at + timedelta(days=6)
+    assert (await shared.client.call("GET", "/fhir/Condition")).status_code == 401
+
+    world.held.parts.storage.clock_offset += timedelta(seconds=301)
+    owner.key.seconds_ahead = 301
+    await owner.refresh(record_id=record_id)
+    later = (ends_at + timedelta(days=7)).isoformat()
+    refused = await owner.call("POST", f"{path}/extend", json={"base_version": 4, "ends_at": later})
+    assert refused.status_code == 401
+    assert 'error="insufficient_user_authentication"' in refused.headers["WWW-Authenticate"]
+    less = {"base_version": 4, "ends_at": ends_at.isoformat()}
+    assert (await owner.expect(200, "POST", f"{path}/narrow", json=less))["version"] == 5
 
 
 async def test_end_all_ends_what_each_professional_holds(world: World) -> None:

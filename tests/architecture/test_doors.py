@@ -7,13 +7,28 @@ from tests.architecture.modules import Module, imports, modules, names_used
 ITEM_TABLES = {"ItemRow", "ItemVersionRow", "HiddenItemRow", "StagedItemRow"}
 FEED = ("server.storage.feed", "server.storage.hot", "server.storage.tables", "server.storage.migrations")
 # Whoever makes items or Views; sharing keeps the grant's own Consent in the feed.
-MAY_KNOW_THE_FEED = ("server.storage", "server.records", "server.intake", "server.sharing.changes")
+MAY_KNOW_THE_FEED = (
+    "server.storage",
+    "server.records",
+    "server.intake",
+    "server.corrections",
+    "server.sharing.changes",
+)
 READS_BODIES = {"bodies", "body", "version_body"}
-MAY_READ_BODIES = ("server.storage", "server.records.service", "server.intake", "server.sharing.changes")
+MAY_READ_BODIES = (
+    "server.storage",
+    "server.records.service",
+    "server.records.pulling",
+    "server.records.own_items",
+    "server.intake",
+    "server.sharing.changes",
+)
 MAY_OPEN_A_VIEW = ("server.records",)
 MAY_BE_ASKED_WHO = (
     "server.sharing",
     "server.fhir_api",
+    "server.devices_sync.routes",
+    "server.corrections.routes",
     "server.intake.routes",
     "server.audit.routes",
     "server.app",
@@ -74,6 +89,20 @@ def test_every_disclosure_is_logged_where_it_is_read() -> None:
     awaited = [ast.unparse(node.value) for _, node in awaits]
     assert [call for call in awaited if call.startswith("self._log(")] == awaited[-1:]
     assert isinstance(disclose.body[-1], ast.Return)
+
+
+def test_what_a_phone_pulls_is_logged_where_it_is_read() -> None:
+    """`pull` ends with the log, which asks once more whether the phone may have it."""
+    pulling = next(module for module in modules() if module.name == "server.records.pulling")
+    functions = {node.name: node for node in ast.walk(pulling.tree) if isinstance(node, ast.AsyncFunctionDef)}
+    awaits = sorted(
+        (node.lineno, ast.unparse(node.value))
+        for node in ast.walk(functions["pull"])
+        if isinstance(node, ast.Await)
+    )
+    assert [call for _, call in awaits][-1].startswith("_log(")
+    assert isinstance(functions["pull"].body[-1], ast.Return)
+    assert "visitor.judge" in ast.unparse(functions["_log"])
 
 
 def test_who_may_is_asked_of_sharing_alone() -> None:

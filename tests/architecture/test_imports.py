@@ -22,6 +22,7 @@ RULES_MAY_IMPORT = (
     "collections",
     "fhir_profiles",
     "server.sharing",
+    "server.corrections.correction",
 )
 CLOCKS = ("time", "secrets", "random")
 HTTP_ALONE = (

@@ -9,7 +9,7 @@ from server.storage.directory_tables import Directory
 from server.storage.tables import RecordOwned, directory_tables, record_owned_tables
 from tests.architecture.modules import imports, modules, names_used
 
-for _name in ("audit", "sharing", "intake"):
+for _name in ("audit", "corrections", "devices_sync", "intake", "notices", "sharing"):
     importlib.import_module(f"server.{_name}.tables")
 
 # The directory's only neighbours: named functions over its tables, each in a transaction of its own.

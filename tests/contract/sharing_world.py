@@ -49,7 +49,7 @@ OKAFOR = Person(
 )
 CURRENT = Slice()
 DAY = 86_400
-REFUSED = ("invalid_grant", OAuthError("invalid_grant").detail, {})
+REFUSED: tuple[str, str, dict[str, object]] = ("invalid_grant", OAuthError("invalid_grant").detail, {})
 
 
 class Pending(NamedTuple):

@@ -4,18 +4,21 @@ import asyncio
 import secrets
 from collections import Counter
 from collections.abc import Awaitable
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 import pytest
 import pytest_asyncio
 
+from fhir_profiles.slices import Slice
 from server.audit import service as audit
 from server.audit.entry import LogEntry
 from server.errors import AccessEnded, Busy, Conflict, LimitReached, OAuthError
 from server.identity.people import put_person
 from server.identity.principal import Person
 from server.sharing.authorise import authorise
+from server.sharing.rules import Narrowing
 from server.storage.directory_sharing import GUESSES_PER_HOUR, GUESSES_PER_OFFER
 from server.storage.engine import Storage
 from tests.contract.sharing_world import OKAFOR, PATEL, REFUSED, SharingWorld, holder, written
@@ -168,3 +171,54 @@ async def test_no_disclosure_commits_after_an_ending(world: SharingWorld, seed: 
     ]
     assert "read" not in kinds[kinds.index("end") :]
     assert kinds.count("read") == counted["done"] == len(receipt.seen)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_no_disclosure_of_the_wider_slice_commits_after_a_narrowing(
+    world: SharingWorld, seed: int
+) -> None:
+    grant, answer, _ = await world.grant_live(shared=Slice(categories=("medicines", "results")))
+    authority = await authorise(world.storage, holder(world, answer), world.record_id)
+    owner = await world.owner()
+
+    async def disclose(number: int) -> None:
+        await asyncio.sleep(secrets.randbelow(20) / 1_000)
+        entry = LogEntry(
+            kind="read",
+            who=authority.who,
+            sentence="Dr Patel looked at 1 item.",
+            grant_id=grant.grant_id,
+            items=(("Observation", str(number), "1"),),
+        )
+        await audit.append(world.storage, world.record_id, entry, authority.still_live)
+
+    async def narrow() -> None:
+        await asyncio.sleep(secrets.randbelow(20) / 1_000)
+        asked = Narrowing(base_version=3, slice=Slice(categories=("medicines",)))
+        await world.sharing.narrow(owner, grant.grant_id, asked)
+
+    narrowing = asyncio.create_task(narrow())
+    counted = await outcomes([disclose(number) for number in range(60)])
+    await narrowing
+    assert set(counted) <= {"done", "AccessEnded"}
+    log = await audit.entries(world.storage, world.record_id, 0, 200)
+    kinds = [line.entry.kind for line in log.entries]
+    narrowed_at = max(number for number, kind in enumerate(kinds) if kind == "grant")
+    assert narrowed_at > 1
+    assert "read" not in kinds[narrowed_at:]
+    assert kinds.count("read") == counted["done"]
+
+
+async def test_of_many_changes_from_one_version_at_once_exactly_one_is_made(world: SharingWorld) -> None:
+    grant, answer, _ = await world.grant_live(shared=Slice(categories=("medicines", "results")))
+    owner = await world.owner()
+    ends_at = datetime.fromisoformat(answer["ends_at"])
+    less = [Narrowing(base_version=3, slice=Slice(categories=(name,))) for name in ("medicines", "results")]
+    calls: list[Awaitable[Any]] = [
+        world.sharing.extend(owner, grant.grant_id, 3, ends_at + timedelta(hours=hours))
+        for hours in range(1, 9)
+    ]
+    calls += [world.sharing.narrow(owner, grant.grant_id, asked) for asked in less * 4]
+    counted = await outcomes(calls)
+    assert counted == {"done": 1, "Stale": 15}
+    assert (await world.sharing.one(world.record_id, grant.grant_id)).grant.version == 4

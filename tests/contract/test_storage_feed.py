@@ -142,8 +142,20 @@ async def test_an_extract_is_published_at_once_with_one_batch(storage, record_id
     assert [row.body for row in changes] == [body("3", 1), body("1", 2), body("2", 1)]
     key = await storage.read(record_id, lambda session: session.sealer.item_key("Observation", "1"))
     assert await storage.read(record_id, lambda session: feed.version_body(session, key, 1)) == body("1", 1)
+
+
+async def test_what_was_published_is_taken_away_some_at_a_time_and_never_published_twice(storage, record_id):
+    extract_id = uuid4()
+    items = [staged(position, str(position), 0) for position in range(5)]
+    await storage.write(record_id, lambda session: feed.stage(session, extract_id, items))
+    publish = lambda session: feed.publish_staged(session, extract_id)  # noqa: E731
+    assert await storage.write(record_id, publish) == feed.Published(first_seq=1, count=5)
+    assert await storage.write(record_id, publish) == feed.Stale((0, 1, 2, 3, 4))
+    some = lambda session: feed.discard_staged(session, extract_id, at_most=3)  # noqa: E731
+    assert [await storage.write(record_id, some) for _ in range(3)] == [3, 2, 0]
     left = sa.select(sa.func.count()).select_from(StagedItemRow)
     assert await storage.read(record_id, lambda session: session.execute(left).scalar_one()) == 0
+    assert len(await seqs_and_versions(storage, record_id)) == 5
 
 
 async def test_publishing_inserts_with_one_statement_however_many_items(storage, record_id):

@@ -31,6 +31,8 @@ _BANNED = re.compile(
 _SENTENCES = re.compile(r"[A-Z][^.!?]{8,}[.!?]")
 SPOKEN_BY = (
     "server/errors.py",
+    "server/sharing/altering.py",
+    "server/sharing/asking.py",
     "server/sharing/plain_words.py",
     "server/sharing/sentences.py",
     "server/sharing/rules.py",

@@ -25,8 +25,11 @@ PLAYED = [
     ROOT / "docs" / name
     for name in (
         "tutorial/first-shared-record.md",
+        "tutorial/questioned-and-corrected.md",
         "how-to/push-an-extract.md",
         "how-to/redeem-an-offer.md",
+        "how-to/change-or-end-a-grant.md",
+        "how-to/use-the-phone.md",
         "how-to/register-an-integrator.md",
         "how-to/link-an-organisation.md",
     )
@@ -37,6 +40,10 @@ PLAYED_OTHERWISE = {"make run", ".venv/bin/python -m asyncio"}
 CALLED_BY_MAKE = {"make demo": "held demo"}
 
 _SETTING = re.compile(r"[A-Z_]+=")
+# What a reader is told to put in place of the page's own: the code and the two digits that were just shown.
+_CODE_ON_THE_PAGE, _DIGITS_ON_THE_PAGE = "7K3M-Q9TX2R", "confirm 47"
+_CODE_SHOWN = re.compile(r"The code is (\S+)\.")
+_DIGITS_SHOWN = re.compile(r"The two digits are (\d\d)")
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +87,9 @@ async def test_each_step_of_the_page_answers_what_it_says(
         for block in blocks(page):
             match block.language:
                 case "sh":
-                    _run(block.text, demo)
+                    said = _run(_with_what_was_shown(block.text, said), demo)
                 case "python":
-                    said = await _paste(block.text, pasted)
+                    said = await _paste(_with_what_was_shown(block.text, said), pasted)
                 case _:
                     assert _fits(block.text, said), f"The page says:\n{block.text}\nIt answers:\n{said}"
     finally:
@@ -108,7 +115,19 @@ async def _paste(text: str, pasted: dict[str, Any]) -> str:
     return printed.getvalue()
 
 
-def _run(text: str, environment: dict[str, str]) -> None:
+def _with_what_was_shown(text: str, said: str) -> str:
+    for shown, place, written in (
+        (_CODE_SHOWN, _CODE_ON_THE_PAGE, "{}"),
+        (_DIGITS_SHOWN, _DIGITS_ON_THE_PAGE, "confirm {}"),
+    ):
+        if place in text and (found := shown.search(said)):
+            text = text.replace(place, written.format(found[1]))
+    return text
+
+
+def _run(text: str, environment: dict[str, str]) -> str:
+    """Runs each line; what the last one printed."""
+    said = ""
     for line in text.splitlines():
         if line in PLAYED_OTHERWISE:
             continue
@@ -126,6 +145,8 @@ def _run(text: str, environment: dict[str, str]) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        said = done.stdout
+    return said
 
 
 def _fits(expected: str, said: str) -> bool:

@@ -1,8 +1,9 @@
 """Each fault is a patch. Applied to a copy of the tree, the tests it names must go red.
 
 A patch says on its first line what is wrong, and after `Caught by:` which tests must notice, as pytest
-arguments. `HELD_FAULTS` names a folder of further patches; those without a `Caught by:` line must be noticed
-by the whole suite.
+arguments. `Seen by two worlds: yes` says that the second net (THREATS d2) must notice too, which `make prove`
+shows. `HELD_FAULTS` names a folder of further patches; those without a `Caught by:` line must be noticed by
+the whole suite.
 """
 
 import os
@@ -17,6 +18,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TESTS_FAILED = 1
 SECONDS_MAX = 280
+TWO_WORLDS = "tests/api/test_two_worlds.py -k two_hundred"
 WHOLE_SUITE = "tests -m 'not slow and not prove' -x"
 
 
@@ -27,10 +29,39 @@ def patches() -> list[Path]:
     return sorted(patch for folder in folders for patch in folder.glob("*.patch"))
 
 
+def _is_seen_by_two_worlds(patch: Path) -> bool:
+    return "\nSeen by two worlds: yes\n" in patch.read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("patch", patches(), ids=lambda patch: patch.stem)
 def test_the_fault_is_caught(patch: Path, tmp_path: Path) -> None:
     tree = copy_of_the_tree(tmp_path / "tree")
+    _apply(patch, tree)
+    answer = _run(tree, _caught_by(patch), tmp_path)
+    assert answer.returncode == TESTS_FAILED, f"{patch.name} was not caught:\n{answer.stdout[-2000:]}"
+
+
+@pytest.mark.prove
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "patch", [each for each in patches() if _is_seen_by_two_worlds(each)], ids=lambda each: each.stem
+)
+def test_the_fault_is_seen_by_two_worlds(patch: Path, tmp_path: Path) -> None:
+    tree = copy_of_the_tree(tmp_path / "tree")
+    _apply(patch, tree)
+    answer = _run(tree, TWO_WORLDS, tmp_path, seconds_max=800)
+    assert answer.returncode == TESTS_FAILED, f"{patch.name} was not seen:\n{answer.stdout[-2000:]}"
+    assert "AssertionError: seed " in answer.stdout, answer.stdout[-2000:]
+
+
+def test_every_fault_names_the_tests_that_catch_it() -> None:
+    ours = sorted(Path(__file__).parent.glob("*.patch"))
+    assert len(ours) >= 16
+    assert [patch.name for patch in ours if "Caught by:" not in patch.read_text()] == []
+
+
+def _apply(patch: Path, tree: Path) -> None:
     applied = subprocess.run(
         ["git", "apply", "--whitespace=nowarn", str(patch)],
         cwd=tree,
@@ -39,14 +70,6 @@ def test_the_fault_is_caught(patch: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert applied.returncode == 0, f"{patch.name} no longer fits the tree: {applied.stderr}"
-    answer = _run(tree, _caught_by(patch), tmp_path)
-    assert answer.returncode == TESTS_FAILED, f"{patch.name} was not caught:\n{answer.stdout[-2000:]}"
-
-
-def test_every_fault_names_the_tests_that_catch_it() -> None:
-    ours = sorted(Path(__file__).parent.glob("*.patch"))
-    assert len(ours) >= 16
-    assert [patch.name for patch in ours if "Caught by:" not in patch.read_text()] == []
 
 
 def copy_of_the_tree(target: Path) -> Path:
@@ -68,7 +91,9 @@ def _caught_by(patch: Path) -> str:
     return found[1] if found else WHOLE_SUITE
 
 
-def _run(tree: Path, arguments: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+def _run(
+    tree: Path, arguments: str, tmp_path: Path, *, seconds_max: int = SECONDS_MAX
+) -> subprocess.CompletedProcess[str]:
     options = f"-q -x -p no:cacheprovider --hypothesis-profile faults --basetemp {tmp_path}/run"
     command = f"{sys.executable} -m pytest {options} {arguments}"
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -80,6 +105,6 @@ def _run(tree: Path, arguments: str, tmp_path: Path) -> subprocess.CompletedProc
         env=environment,
         capture_output=True,
         text=True,
-        timeout=SECONDS_MAX,
+        timeout=seconds_max,
         check=False,
     )

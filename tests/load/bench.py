@@ -19,6 +19,7 @@ from tests.load.bench_server import BenchServer, bench_server
 from tests.load.deciding import deciding_lines
 from tests.load.measuring import Line, as_json, table_head, table_lines
 from tests.load.reading import reading_lines
+from tests.load.syncing import sync_lines
 from tests.load.taking_in import intake_lines, large_extract_lines
 
 OverHttp = Callable[[BenchServer], Awaitable[list[Line]]]
@@ -28,6 +29,7 @@ OVER_HTTP: dict[str, OverHttp] = {
     "reading": reading_lines,
     "intake": intake_lines,
     "large": large_extract_lines,
+    "syncing": sync_lines,
 }
 IN_PROCESS: dict[str, InProcess] = {"appending": appending_lines, "deciding": deciding_lines}
 

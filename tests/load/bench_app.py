@@ -7,6 +7,7 @@ import asyncio
 import gc
 import os
 import resource
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -21,8 +22,11 @@ from server.http.front_door import FrontDoor
 from server.identity.dpop import Expected
 from server.ops.process import keep_the_loop_answering
 from server.settings import read_settings
+from server.storage.sqlite import database_path
+from sync.messages import PAGE_ROWS_MAX
 
 TICK_SECONDS = 0.001
+_ROWS = "SELECT body FROM item WHERE record_id = ? AND seq > 0 ORDER BY seq LIMIT ?"
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -47,6 +51,7 @@ class BenchApp:
         self._parts: Parts | None = None
         self._held: FrontDoor | None = None
         self._body = b""
+        self._database: sqlite3.Connection | None = None
         self._watch: asyncio.Task[None] | None = None
         self._stall_wall = 0.0
         self._stall_own = 0.0
@@ -56,6 +61,7 @@ class BenchApp:
         self._handlers: dict[str, Callable[[Scope, Receive], Awaitable[bytes]]] = {
             "/bench/bare": self._bare,
             "/bench/checked": self._checked,
+            "/bench/rows": self._rows,
             "/bench/body": self._keep_body,
             "/bench/watch": self._begin_watch,
             "/bench/figures": self._figures,
@@ -96,6 +102,13 @@ class BenchApp:
         )
         await identity.spend_proof(proof)
         return self._body
+
+    async def _rows(self, scope: Scope, receive: Receive) -> bytes:
+        """The rows of a record as they lie in the database, sealed, joined and nothing else."""
+        if self._database is None:
+            self._database = sqlite3.connect(database_path(read_settings(os.environ).database_url))
+        record = scope["query_string"].decode()
+        return b",".join(body for (body,) in self._database.execute(_ROWS, (record, PAGE_ROWS_MAX)))
 
     async def _keep_body(self, scope: Scope, receive: Receive) -> bytes:
         message = await receive()

@@ -19,7 +19,7 @@ from server.identity.clients import Clients, integrator
 from server.identity.development_provider import DemoPerson
 from server.intake.organisations import Organisation, register_organisation
 from server.secret_files import make_missing_secrets
-from server.settings import read_settings
+from server.settings import Settings, read_settings
 from server.storage.engine import Storage
 from server.storage.keys import KeyFile
 from server.storage.migrating import migrate
@@ -36,8 +36,11 @@ PEOPLE = [citizen(f"Citizen Number{number}", number) for number in range(32)]
 class BenchServer:
     """A running server, empty but for its registered practice."""
 
-    def __init__(self, address: str, http: httpx.AsyncClient, wire: Wire, practice: Integrator) -> None:
-        self.address = address
+    def __init__(
+        self, settings: Settings, http: httpx.AsyncClient, wire: Wire, *, practice: Integrator
+    ) -> None:
+        self.settings = settings
+        self.address = settings.base_url
         self.http = http
         self.wire = wire
         self._practice = practice
@@ -142,7 +145,7 @@ async def bench_server(folder: Path) -> AsyncIterator[BenchServer]:
     try:
         async with httpx.AsyncClient(timeout=120) as http:
             await _ready(http, address, process, log)
-            yield BenchServer(address, http, wire, practice)
+            yield BenchServer(read_settings(own), http, wire, practice=practice)
             await wire.close()
     finally:
         process.terminate()

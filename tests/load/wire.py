@@ -77,10 +77,10 @@ class Wire:
         """The worker measures its loop's stalls from now until its figures are asked for."""
         await self.one(written("GET", "/bench/watch"))
 
-    async def cpu_each(self, requests: Sequence[bytes]) -> float:
+    async def cpu_each(self, requests: Sequence[bytes], connections: int = CONNECTIONS) -> float:
         """The server's CPU time for each of these requests, in microseconds."""
         before = await self.figures()
-        await self.all(requests)
+        await self.all(requests, connections)
         after = await self.figures()
         return (after.cpu_seconds - before.cpu_seconds) / len(requests) * 1e6
 

@@ -159,6 +159,7 @@ async def test_every_table_has_its_grants_and_no_more(postgres_server):
     assert granted == free | {
         "log_entry": "INSERT SELECT",
         "item_version": "DELETE INSERT SELECT",
+        "mutation_outcome": "DELETE INSERT SELECT",
         "alembic_version": "SELECT",
     }
 

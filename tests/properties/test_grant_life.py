@@ -10,10 +10,11 @@ from uuid import UUID
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from server.sharing import rules
 from server.sharing.grant import Grant
+from server.sharing.rules import Narrowing
 from tests.unit.sharing.making import NOW, PATEL, REDEMPTION_ID, active, offered, redemption
 
 OTHER_REDEMPTION = UUID("00000000-0000-4000-8000-0000000000ff")
@@ -29,6 +30,7 @@ class History:
         self.length = seconds * 1_000
         self.offer_length = offer_seconds * 1_000
         self.events: list[Event] = [("offered", 0)]
+        self.ends_at: int | None = None
 
     def at(self, what: str) -> int | None:
         return next((when for name, when in self.events if name == what), None)
@@ -38,11 +40,21 @@ class History:
             if self.at(last) is not None:
                 return last
         allowed, claimed = self.at("allowed"), self.at("claimed")
+        if self.ends_at is not None and now >= self.ends_at:
+            return "expired"
         if allowed is not None:
-            return "active" if now - allowed < self.length else "expired"
+            return "active"
         if claimed is not None:
             return "pending" if now - claimed < 600_000 else "expired"
         return "offered" if now < self.offer_length else "expired"
+
+    def happened(self, what: str, now: int) -> None:
+        self.events.append((what, now))
+        if what == "allowed":
+            self.ends_at = min(now + self.length, self.ends_at or now + self.length)
+
+    def is_open(self, now: int) -> bool:
+        return self.state(now) in {"offered", "pending", "active"}
 
     def version(self) -> int:
         return len(self.events)
@@ -88,15 +100,52 @@ class GrantLife(RuleBasedStateMachine):
 
     @rule()
     def the_citizen_ends_it(self) -> None:
-        may = self.history.state(self.now) in {"offered", "pending", "active"}
+        may = self.history.is_open(self.now)
         self._step("ended", rules.end(self.grant, None, self.clock), may=may)
+
+    @precondition(lambda self: self.history.is_open(self.now))
+    @rule(milliseconds=st.one_of(MILLISECONDS, st.integers(-10_000, 86_400_000)))
+    def the_citizen_lets_it_end_sooner(self, milliseconds: int) -> None:
+        wanted = self.now + milliseconds
+        latest = self.history.ends_at
+        if wanted == latest:
+            return
+        may = milliseconds > 0 and (latest is None or wanted < latest)
+        asked = Narrowing(base_version=1, ends_at=NOW + timedelta(milliseconds=wanted))
+        self._step("narrowed", rules.narrow(self.grant, asked, self.clock), may=may)
+        if may:
+            self.history.ends_at = wanted
+
+    @precondition(lambda self: self.history.is_open(self.now))
+    @rule(milliseconds=st.integers(-10_000, 86_400_000))
+    def a_phone_that_was_away_lets_it_end_sooner(self, milliseconds: int) -> None:
+        wanted = max(self.now, self.now + milliseconds)
+        latest = self.history.ends_at
+        asked = Narrowing(base_version=1, ends_at=NOW + timedelta(milliseconds=self.now + milliseconds))
+        narrowed = rules.narrow_what_stands(self.grant, asked, self.clock)
+        if latest is not None and latest <= wanted:
+            assert narrowed is self.grant
+            return
+        self._step("narrowed", narrowed, may=True)
+        self.history.ends_at = wanted
+
+    @rule(milliseconds=st.one_of(MILLISECONDS, st.integers(0, 400 * 86_400_000)))
+    def the_citizen_gives_more_time(self, milliseconds: int) -> None:
+        wanted, allowed, latest = self.now + milliseconds, self.history.at("allowed"), self.history.ends_at
+        may = self.history.state(self.now) == "active"
+        may = may and latest is not None and wanted > latest
+        may = may and allowed is not None and wanted <= allowed + 365 * 86_400_000
+        later = NOW + timedelta(milliseconds=wanted)
+        self._step("extended", rules.extend(self.grant, later, self.clock), may=may)
+        if may:
+            self.history.ends_at = wanted
 
     def _step(self, what: str, moved: Grant | rules.Refused, *, may: bool) -> None:
         assert isinstance(moved, Grant) is may
         if isinstance(moved, Grant):
             assert moved.version == self.grant.version + 1
             self.grant = moved
-            self.history.events.append((what, self.now))
+            self.history.happened(what, self.now)
 
     @invariant()
     def rules_and_history_agree(self) -> None:

@@ -11,6 +11,7 @@ from server.commands.demo_citizens import DemoDoor
 from server.commands.demo_file import DemoCitizen, DemoFile, DemoProfessional
 from server.commands.extract_sender import ExtractSender
 from server.commands.held_client import HeldClient
+from server.commands.phone_app.folder import PhoneFolder
 
 CITIZEN = "nhs-login:george-hartley"
 OTHER_CITIZEN = "nhs-login:aisha-khan"
@@ -57,6 +58,19 @@ class Holder(msgspec.Struct, kw_only=True):
     seen: list[Disclosure] = msgspec.field(default_factory=list[Disclosure])
 
 
+class PhonePlay(msgspec.Struct, kw_only=True):
+    """What the steps on George's phones know: ids of what was made there, and who may see it."""
+
+    folder: PhoneFolder
+    tablet: PhoneFolder | None = None
+    cursor: str = ""
+    condition: str = ""
+    reading: str = ""
+    question: str = ""
+    doctor: Holder | None = None
+    pharmacist: Holder | None = None
+
+
 class Journey:
     """One play of the demo. Steps fill it in from top to bottom."""
 
@@ -69,6 +83,7 @@ class Journey:
         self.doctor: HeldClient
         self.holder: Holder
         self.second_holder: Holder
+        self.phone_play: PhonePlay
         self.items: dict[str, ItemName] = {}
         self.own: dict[ItemName, Resource] = {}
         self.others_item: ItemName
@@ -78,6 +93,7 @@ class Journey:
         self.offer: dict[str, Any] = {}
         self.page_link = ""
         self.receipt: dict[str, Any] = {}
+        self.afterwards: list[Callable[[], Awaitable[None]]] = []
 
     @property
     def person(self) -> DemoCitizen:

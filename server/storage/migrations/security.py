@@ -55,6 +55,12 @@ def leave_room_for_updates(names: Sequence[str]) -> None:
             op.execute(f"ALTER TABLE {name} SET (fillfactor = 50)")
 
 
+def keep_as_it_is(table: str, column: str) -> None:
+    """A value that looks random is kept without trying to compress it."""
+    if _is_postgres():
+        op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STORAGE EXTERNAL")
+
+
 def _guard(names: Sequence[str], condition: str) -> None:
     if _is_postgres():
         for name in names:

@@ -56,6 +56,8 @@ _MINIMAL: dict[str, Resource] = {
         "recorded": "2026-11-21T09:00:00Z",
         "agent": [{"who": {"display": "Dr Patel"}}],
     },
+    "Task": {"status": "ready", "intent": "order"},
+    "Communication": {"status": "completed"},
 }
 
 

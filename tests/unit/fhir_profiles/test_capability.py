@@ -20,11 +20,13 @@ def test_every_type_and_parameter_is_stated() -> None:
         assert parameters == {"_id", "_lastUpdated", *entry.search}
 
 
-def test_nothing_is_stated_that_writes() -> None:
-    codes = {
-        each["code"] for resource in STATEMENT["rest"][0]["resource"] for each in resource["interaction"]
-    }
-    assert codes == {"read", "vread", "history-instance", "search-type"}
+def test_nothing_is_stated_that_writes_but_the_task_of_a_correction() -> None:
+    reading = {"read", "vread", "history-instance", "search-type"}
+    for resource in STATEMENT["rest"][0]["resource"]:
+        codes = {each["code"] for each in resource["interaction"]}
+        is_task = resource["type"] == "Task"
+        assert codes == (reading | {"update"} if is_task else reading)
+        assert resource["versioning"] == ("versioned-update" if is_task else "versioned")
 
 
 def test_operations_stand_with_their_type() -> None:

@@ -12,11 +12,11 @@ from tests.shared_data import shared_folder
 EXPECTED = (
     "Patient Practitioner PractitionerRole Organization Location AllergyIntolerance Condition Observation "
     "MedicationRequest MedicationStatement Medication Immunization Encounter Procedure DiagnosticReport "
-    "DocumentReference List Consent Provenance"
+    "DocumentReference List Consent Provenance Task Communication"
 )
 
 
-def test_the_catalogue_holds_the_nineteen_types() -> None:
+def test_the_catalogue_holds_the_twenty_one_types() -> None:
     assert CATALOGUE.keys() == set(EXPECTED.split())
 
 

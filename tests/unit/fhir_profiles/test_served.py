@@ -74,6 +74,20 @@ def test_stamping_leaves_what_was_given_alone() -> None:
     assert parse.encode(resource) == READING
 
 
+def test_a_source_cannot_forge_our_extensions() -> None:
+    ours = {"url": "urn:held:extension:questioned", "valueString": "It may be wrong."}
+    theirs = {"url": "https://source.example/x", "valueString": "y"}
+    resource = parse.decode(READING) | {"extension": [ours, theirs]}
+    stamped = stamp(resource, "ours", 3, WHEN)
+    assert stamped["extension"] == [theirs]
+    assert content_hash(resource) == content_hash(stamped)
+    assert "extension" not in stamp(parse.decode(READING) | {"extension": [ours]}, "ours", 3, WHEN)
+    loud = parse.decode(READING) | {"modifierExtension": [ours | {"url": "URN:Held:extension:questioned"}]}
+    assert "modifierExtension" not in stamp(loud, "ours", 3, WHEN)
+    in_meta = parse.decode(READING) | {"meta": {"extension": [ours]}}
+    assert "extension" not in stamp(in_meta, "ours", 3, WHEN)["meta"]
+
+
 def test_a_source_cannot_forge_our_tags() -> None:
     resource = {
         "resourceType": "Observation",

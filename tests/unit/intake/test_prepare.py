@@ -7,7 +7,7 @@ import msgspec
 
 from server.intake.gather import read_extract
 from server.intake.naming import name_entries
-from server.intake.prepare import Candidate, Setting, examine, render
+from server.intake.prepare import Candidate, Setting, as_if_absent, examine, render
 from server.intake.process import run_bounds
 from server.intake.wire import ItemVerdict
 from server.storage.sealing import Sealer
@@ -33,8 +33,9 @@ def setting_of(*resources: Resource, **changes: Any) -> Setting:
         hidden=frozenset(),
         held_back=frozenset(),
         known={},
+        living=frozenset(),
     )
-    return msgspec.structs.replace(setting, **changes)
+    return as_if_absent(msgspec.structs.replace(setting, **changes))
 
 
 def candidate_of(setting: Setting, index: int) -> Candidate:
@@ -89,6 +90,49 @@ def test_an_item_that_cannot_stand_without_what_is_hidden_is_hidden_with_it() ->
     target = candidate_of(open_setting, 1).resource["medicationReference"]["reference"].split("/")
     hiding = setting_of(request, hidden=frozenset({(target[0], target[1])}))
     assert candidate_of(hiding, 1).is_hidden
+
+
+def test_what_needs_an_item_that_needs_a_hidden_one_is_hidden_too() -> None:
+    def step(source_id: str, needs: str) -> Resource:
+        reference = {"reference": f"Observation/{needs}"}
+        of = {"url": "https://supplier.example/step-of", "valueReference": reference}
+        return observation(source_id, modifierExtension=[of])
+
+    first, second = step("first", "absent"), step("second", "first")
+    open_setting = setting_of(second, first)
+    (absent,) = candidate_of(open_setting, 2).resource["modifierExtension"]
+    target = absent["valueReference"]["reference"].split("/")
+    hiding = setting_of(second, first, hidden=frozenset({(target[0], target[1])}))
+    assert [candidate_of(hiding, index).is_hidden for index in (1, 2)] == [True, True]
+    assert not candidate_of(open_setting, 1).is_hidden
+
+
+def test_a_reference_to_a_hidden_item_becomes_what_one_to_an_absent_item_is() -> None:
+    member = {"reference": "Observation/other", "display": "Said"}
+    visible = observation("visible", hasMember=[member])
+    other = observation("other", identifier=[{"system": "urn:x", "value": "1"}])
+    shown = setting_of(visible, other)
+    name = ("Observation", shown.names.ids[2])
+    hiding = setting_of(visible, other, hidden=frozenset({name}))
+    alone = setting_of(visible)
+    assert candidate_of(hiding, 1).resource == candidate_of(alone, 1).resource
+    assert candidate_of(hiding, 1).resource["hasMember"] != candidate_of(shown, 1).resource["hasMember"]
+    assert candidate_of(shown, 1).resource["hasMember"][0]["display"] == "Said"
+    assert "display" not in candidate_of(alone, 1).resource["hasMember"][0]
+
+
+def test_a_display_stays_beside_what_stands_in_the_record_and_beside_people() -> None:
+    visible = observation(
+        hasMember=[{"reference": "Observation/other", "display": "Said"}],
+        performer=[{"reference": "Practitioner/absent", "display": "Dr Gale"}],
+        derivedFrom=[{"reference": "urn:uuid:0", "display": "Said elsewhere"}],
+    )
+    alone = candidate_of(setting_of(visible), 1).resource
+    kind, logical_id = alone["hasMember"][0]["reference"].split("/")
+    known = candidate_of(setting_of(visible, living=frozenset({(kind, logical_id)})), 1).resource
+    assert known["hasMember"][0]["display"] == "Said"
+    assert alone["performer"][0]["display"] == "Dr Gale"
+    assert "display" not in alone["derivedFrom"][0]
 
 
 def test_runs_are_bounded_in_entries_and_bytes() -> None:

@@ -7,13 +7,12 @@ import msgspec
 import pytest
 from fhir.resources.R4B.consent import Consent
 
-from fhir_profiles import served
 from fhir_profiles.heads import SENSITIVE_CLASSES
 from fhir_profiles.parse import encode
 from fhir_profiles.slices import Slice
 from fhir_profiles.validate import validate
 from server.sharing import rules
-from server.sharing.consent import consent
+from server.sharing.consent import consent, stamped_consent
 from server.sharing.grant import Grant, Recipient
 from tests.unit.sharing.making import (
     GRANT_ID,
@@ -43,13 +42,14 @@ LIVES = {
     "active for the current summary": active(),
     "inactive": ended(slice=WIDE),
     "rejected": moved(rules.reject(pending(), REDEMPTION_ID, NOW)),
+    "proposed with an end": msgspec.structs.replace(offered(), ends_at=NOW),
     "proposed to a role": offered(to=ROLE),
     "proposed to a person": offered(to=Recipient(kind="professional", subject="cis2:patel")),
 }
 
 
 def stamped(grant: Grant) -> dict[str, Any]:
-    return served.stamp(consent(grant, "patient-1"), str(grant.grant_id), 1, "2026-11-23T09:00:00.000Z")
+    return stamped_consent(grant, "patient-1", 1, "2026-11-23T09:00:00.000Z")
 
 
 @pytest.mark.parametrize("life", LIVES)
@@ -58,6 +58,7 @@ def test_a_consent_is_valid_by_both_validators(life: str) -> None:
     assert validate(resource) == ()
     read = Consent.model_validate_json(encode(resource))
     assert read.status == life.partition(" ")[0]
+    assert read.patient is not None
     assert read.patient.reference == "Patient/patient-1"
     assert read.id == str(GRANT_ID)
 
@@ -91,6 +92,21 @@ def test_the_owners_consent_says_what_is_kept_back_and_what_was_added() -> None:
 
 def test_an_ended_consent_ends_when_it_was_ended() -> None:
     assert consent(ended(), "patient-1")["provision"]["period"]["end"] == "2026-11-23T10:00:00.000Z"
+
+
+def test_an_end_chosen_before_the_code_was_used_stands_alone() -> None:
+    assert consent(LIVES["proposed with an end"], "patient-1")["provision"]["period"] == {
+        "end": "2026-11-23T09:00:00.000Z"
+    }
+    assert "period" not in consent(offered(), "patient-1")["provision"]
+
+
+def test_a_consent_names_the_version_of_its_grant() -> None:
+    assert [stamped(grant)["extension"][0]["valueInteger"] for grant in (offered(), active(), ended())] == [
+        1,
+        3,
+        4,
+    ]
 
 
 def test_an_open_offer_names_no_actor() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from fhir_profiles.slices import Slice
 from server.sharing import rules
-from server.sharing.grant import Grant, Recipient, Redeemer
-from server.sharing.rules import Refused
+from server.sharing.grant import Grant, Recipient, RecipientKind, Redeemer
+from server.sharing.rules import Narrowing, Refused
 from tests.unit.sharing.making import (
     GRANT_ID,
     NOW,
@@ -137,7 +137,7 @@ def test_an_offer_can_be_used_until_just_before_its_last_moment(after: timedelta
 def test_access_ends_at_exactly_its_end(after: timedelta, is_live: bool) -> None:
     grant = active()
     assert grant.ends_at == NOW + timedelta(days=1)
-    now = grant.ends_at + after
+    now = NOW + timedelta(days=1) + after
     assert rules.is_live(grant, grant.version, now) is is_live
     assert (rules.state_at(grant, now) == "active") is is_live
 
@@ -210,3 +210,98 @@ def test_a_lost_answer_can_be_asked_for_again_for_a_minute(after: timedelta, may
     collected = msgspec.structs.replace(redemption(), collected_at=NOW)
     assert rules.may_collect(collected, NOW + after) is may
     assert rules.may_collect(redemption(), NOW + timedelta(days=300))
+
+
+HOUR = timedelta(hours=1)
+WIDE = Slice(categories=("medicines", "results"))
+LESS = Slice(categories=("medicines",))
+
+
+def less(shared: Slice | None = LESS, ends_at: datetime | None = None) -> Narrowing:
+    return Narrowing(base_version=1, slice=shared, ends_at=ends_at)
+
+
+def test_narrowing_is_the_next_version_and_nothing_else_of_the_grant_moves() -> None:
+    for grant in (offered(slice=WIDE), pending(slice=WIDE), active(slice=WIDE)):
+        for narrow in (rules.narrow, rules.narrow_what_stands):
+            narrowed = moved(narrow(grant, less(), NOW))
+            assert narrowed == msgspec.structs.replace(grant, version=grant.version + 1, slice=LESS)
+
+
+@pytest.mark.parametrize(
+    ("asked", "pointer"),
+    [
+        (less(None), None),
+        (less(Slice(categories=("gossip",))), "/slice"),
+        (less(Slice(from_="2024-02", to="2024-01")), "/slice"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_whatever_it_was_asked_of(
+    asked: Narrowing, pointer: str | None
+) -> None:
+    for narrow in (rules.narrow, rules.narrow_what_stands):
+        refused = narrow(active(slice=WIDE), asked, NOW)
+        assert isinstance(refused, Refused)
+        assert refused.pointer == pointer
+
+
+def test_a_narrowing_that_shows_more_is_refused_or_met() -> None:
+    grant, more = active(slice=LESS), less(WIDE)
+    refused = rules.narrow(grant, more, NOW)
+    assert isinstance(refused, Refused)
+    assert refused.pointer == "/slice"
+    assert rules.narrow_what_stands(grant, more, NOW) is grant
+
+
+def test_of_two_ends_the_earlier_stands() -> None:
+    grant = active()
+    assert grant.ends_at is not None
+    sooner, later = grant.ends_at - HOUR, grant.ends_at + HOUR
+    assert isinstance(rules.narrow(grant, less(None, later), NOW), Refused)
+    assert rules.narrow_what_stands(grant, less(None, later), NOW) is grant
+    narrowed = moved(rules.narrow_what_stands(grant, less(None, sooner), NOW))
+    assert narrowed.ends_at == sooner
+    assert rules.narrow_what_stands(narrowed, less(None, grant.ends_at), NOW) is narrowed
+
+
+def test_an_end_in_the_past_is_now() -> None:
+    grant = active()
+    for past in (NOW, NOW + HOUR):
+        assert isinstance(rules.narrow(grant, less(None, past), NOW + HOUR), Refused)
+        ended_now = moved(rules.narrow_what_stands(grant, less(None, past), NOW + HOUR))
+        assert ended_now.ends_at == NOW + HOUR
+        assert rules.over_since(ended_now, NOW + HOUR) == NOW + HOUR
+        assert not rules.is_live(ended_now, ended_now.version, NOW + HOUR)
+
+
+def test_an_end_chosen_for_an_offer_binds_its_use_and_its_length() -> None:
+    capped = moved(rules.narrow(offered(), less(None, NOW + HOUR), NOW))
+    waiting = moved(rules.claim(capped, redemption(), NOW))
+    in_force = moved(rules.allow(waiting, REDEMPTION_ID, NOW))
+    assert in_force.ends_at == NOW + HOUR
+    soon = moved(rules.narrow(offered(), less(None, NOW + MILLISECOND), NOW))
+    assert rules.state_at(soon, NOW) == "offered"
+    assert rules.over_since(soon, NOW + MILLISECOND) == NOW + MILLISECOND
+    assert isinstance(rules.claim(soon, redemption(), NOW + MILLISECOND), Refused)
+    late = moved(rules.narrow(offered(), less(None, NOW + timedelta(days=9)), NOW))
+    waiting = moved(rules.claim(late, redemption(), NOW))
+    assert moved(rules.allow(waiting, REDEMPTION_ID, NOW)).ends_at == NOW + timedelta(days=1)
+
+
+@pytest.mark.parametrize(("kind", "days"), [("open", 365), ("role", 365), ("guest", 30)])
+def test_access_can_be_made_longer_up_to_its_most(kind: RecipientKind, days: int) -> None:
+    grant = msgspec.structs.replace(active(), to=Recipient(kind=kind))
+    longest = NOW + timedelta(days=days)
+    extended = moved(rules.extend(grant, longest, NOW + HOUR))
+    assert extended == msgspec.structs.replace(grant, version=4, ends_at=longest)
+    for wrong in (longest + MILLISECOND, NOW + timedelta(days=1), NOW):
+        refused = rules.extend(grant, wrong, NOW + HOUR)
+        assert isinstance(refused, Refused)
+        assert refused.pointer == "/ends_at"
+
+
+def test_only_what_is_in_force_is_made_longer() -> None:
+    later = NOW + timedelta(days=7)
+    for grant in (offered(), pending(), ended(), moved(rules.reject(pending(), REDEMPTION_ID, NOW))):
+        assert isinstance(rules.extend(grant, later, NOW), Refused)
+    assert isinstance(rules.extend(active(), later, NOW + timedelta(days=1)), Refused)

@@ -56,6 +56,7 @@ def lives(to: Recipient, shared: Slice) -> list[Grant]:
         ended(slice=shared),
         moved(rules.reject(pending(slice=shared), REDEMPTION_ID, NOW)),
         moved(rules.end(as_offered, None, NOW)),
+        msgspec.structs.replace(as_offered, ends_at=NOW + timedelta(hours=2)),
     ]
 
 
@@ -69,6 +70,7 @@ def every_text() -> set[str]:
         slots = slots_of(grant, rules.state_at(grant, now))
         texts |= {citizen_sentence(slots), recipient_sentence(slots), sentences.ended_line(slots)}
         texts |= {sentences.offered_line(slots), sentences.confirmed_line(slots)}
+        texts |= {sentences.narrowed_line(slots), sentences.extended_line(slots)}
         texts |= {sentences.receipt_sentence(slots, now), sentences.cannot_undo(slots, 0)}
         texts |= {sentences.cannot_undo(slots, 1), sentences.cannot_undo(slots, 12)}
         texts |= {sentences.rejected_line(slots.who), sentences.too_late_line(slots.who)}
@@ -154,6 +156,28 @@ def test_a_class_that_is_not_ticked_is_never_named_to_the_recipient(name: str) -
             for state in ("offered", "pending", "active"):
                 if state != "active" or grant.ends_at:
                     assert words not in recipient_sentence(slots_of(grant, state))
+
+
+def test_a_change_is_told_with_what_then_holds() -> None:
+    def said(grant: Grant) -> GrantSlots:
+        return slots_of(grant, rules.state_at(grant, NOW))
+
+    shared = Slice(sensitive=SENSITIVE_CLASSES)
+    what = ", with what is about mental health"
+    assert sentences.narrowed_line(said(active(slice=shared))).startswith(
+        "You reduced access for Dr Patel (GP, Beeston Practice). "
+        f"Dr Patel (GP, Beeston Practice) can see your current summary{what}"
+    )
+    assert sentences.extended_line(said(active())).startswith(
+        "You gave Dr Patel (GP, Beeston Practice) more time. "
+        "Dr Patel (GP, Beeston Practice) can see your current summary until 9am on Tuesday 24 November."
+    )
+    capped = msgspec.structs.replace(offered(), ends_at=NOW + timedelta(hours=15))
+    assert sentences.narrowed_line(said(capped)).startswith(
+        "You reduced what a code opens. Whoever uses this code, once you say yes, can see your current "
+        "summary for 24 hours. Access will be over by the end of Monday 23 November. Nobody with this code"
+    )
+    assert "over by" not in recipient_sentence(said(capped))
 
 
 def test_sentences_are_made_again_from_their_slots_alone() -> None:

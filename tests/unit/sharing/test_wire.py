@@ -1,10 +1,14 @@
 """The bodies of the grant calls."""
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 
+from server.errors import RuleBroken
+from server.sharing.asking import end_of, recipient_of
 from server.sharing.grant import Recipient
-from server.sharing.wire import NewGrant, To, recipient_of, slice_view, to_of
+from server.sharing.wire import NewGrant, To, slice_view, to_of
 from tests.unit.sharing.making import offered
 
 
@@ -75,3 +79,25 @@ def test_a_grant_asks_for_the_least_unless_told_more() -> None:
 def test_what_is_not_understood_is_refused(body: str) -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(body, type=NewGrant)
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-11-27T17:00:00Z", datetime(2026, 11, 27, 17, tzinfo=UTC)),
+        ("2026-11-27T18:00:00.123999+01:00", datetime(2026, 11, 27, 17, 0, 0, 123_000, tzinfo=UTC)),
+        ("2026-11-27T17:00:00", None),
+        ("2026-11-27", None),
+        ("Friday", None),
+        ("", None),
+        ("9999-12-31T23:59:59-12:00", None),
+        ("0001-01-01T00:00:00+12:00", None),
+    ],
+)
+def test_an_end_is_an_instant_with_its_zone(text: str, instant: datetime | None) -> None:
+    if instant is not None:
+        assert end_of(text) == instant
+        return
+    with pytest.raises(RuleBroken) as refused:
+        end_of(text)
+    assert refused.value.pointer == "/ends_at"
